@@ -1,0 +1,15 @@
+"""ResNet Explorer: `streamlit run app.py`."""
+
+import streamlit as st
+
+from explorer.pages import cached, edge, sidebar
+
+st.set_page_config("ResNet Explorer", ":material/account_tree:", layout="wide")
+st.logo("assets/logo.svg", size="large")
+build = st.Page("explorer/pages/build.py", title="Build", icon=":material/tune:", default=True)
+attribution = st.Page("explorer/pages/attribution.py", title="Attribution", icon=":material/image_search:")
+page = st.navigation([build, attribution], position="top")
+with edge.sentences():
+    sidebar.draw(controls=page.url_path == build.url_path)
+    cached.warm_up()
+    page.run()

@@ -1,0 +1,72 @@
+"""The same counts by torchinfo and by torch's FlopCounterMode, and why they differ from ours."""
+
+import math
+
+import pandas as pd
+import torch
+import torchinfo
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from explorer.analysis.layers import layer_table
+from explorer.models import zoo
+from explorer.models.observe import evaluating
+from explorer.spec import ResNetSpec
+
+
+def second_opinion(network: ResNetSpec | str, image_size: tuple[int, int] | None = None) -> pd.DataFrame:
+    """Three counts of one network on one image, a row a tool: ours, torchinfo's, torch's.
+
+    Returns:
+        tool; params (None where the tool does not count them); macs; difference (its MACs less ours); reason, in which
+        every number is computed from the network and only said where it explains the difference exactly.
+
+    >>> second_opinion("resnet50").macs.tolist()
+    [4089184256, 4089238376, 4089184256]
+    """
+    table = layer_table(network, image_size)
+    model, input_shape = zoo.network(network, image_size)
+    params, macs = int(table.params.sum()), int(table.macs.sum())
+    with evaluating(model):
+        summary = torchinfo.summary(model, (1, *input_shape), device="meta", verbose=0)
+        with FlopCounterMode(display=False) as counter:
+            model(torch.empty(1, *input_shape, device="meta"))
+    flops = counter.get_total_flops()
+    extra = _torchinfo_extra(model, table)
+    difference = summary.total_mult_adds - macs
+    if difference == extra:
+        reason = (
+            f"It also counts a convolution's biases once for each output pixel, other biases and norms once: {extra:,}."
+        )
+    else:
+        reason = (
+            f"Biases and norms explain {extra:,} of it; the rest we cannot explain (torchinfo counts shared layers "
+            f"twice and does not see functions)."
+        )
+    rows = [
+        ("ResNet Explorer", params, macs, 0, "Convolutions and linear layers only."),
+        ("torchinfo", int(summary.total_params), int(summary.total_mult_adds), difference, reason),
+        (
+            "torch FlopCounterMode / 2",
+            None,
+            flops // 2,
+            flops // 2 - macs,
+            "It counts a multiply-accumulate as two operations and no parameters.",
+        ),
+    ]
+    return pd.DataFrame(rows, columns=["tool", "params", "macs", "difference", "reason"]).astype({"params": "Int64"})
+
+
+def _torchinfo_extra(model: nn.Module, table: pd.DataFrame) -> int:
+    """What torchinfo 1.8 adds by its rule: all parameters of a convolution a pixel, of anything else once."""
+    modules = dict(model.named_modules())
+    extra = 0
+    for name, kind, shape, params in zip(table.name, table.kind, table.output_shape, table.params, strict=True):
+        bias = getattr(modules.get(name), "bias", None)
+        if kind == "conv" and bias is not None:
+            extra += bias.numel() * math.prod(shape[1:])
+        elif kind == "linear" and bias is not None:
+            extra += bias.numel()
+        elif kind not in ("conv", "linear"):
+            extra += params
+    return extra

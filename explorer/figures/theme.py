@@ -1,0 +1,78 @@
+"""Colours, labels and number formats, the same on every page.
+
+The colours are those of Okabe and Ito (2008), which people with any colour vision tell apart, on white and on black.
+"""
+
+from typing import Any
+
+import plotly.graph_objects as go
+
+KIND_COLOURS = {
+    "conv": "#0072B2",
+    "linear": "#D55E00",
+    "norm": "#E69F00",
+    "activation": "#009E73",
+    "pool": "#CC79A7",
+    "add": "#56B4E9",
+    "concat": "#56B4E9",
+    "multiply": "#B8A800",
+}
+OTHER_COLOUR = "#888888"
+ACCENT = "#0072B2"
+
+# Signed maps over a picture: against is blue, for is orange, and what does not matter lets the picture through.
+SIGNED_SCALE = [
+    [0.0, "rgba(0, 114, 178, 1)"],
+    [0.25, "rgba(86, 180, 233, 0.65)"],
+    [0.5, "rgba(255, 255, 255, 0)"],
+    [0.75, "rgba(230, 159, 0, 0.65)"],
+    [1.0, "rgba(213, 94, 0, 1)"],
+]
+
+COLUMN_TITLES = {
+    "params": "Parameters by stage",
+    "macs": "MACs by stage, one image",
+    "activation_bytes": "Activations by stage, bytes at float32, one image",
+}
+
+
+def style(figure: go.Figure, height: int, **layout: Any) -> go.Figure:
+    """Give a figure the app's margins and legend; its colours of text and grid follow the page's theme."""
+    return figure.update_layout(
+        height=height,
+        margin={"l": 8, "r": 8, "t": 40, "b": 8},
+        legend={"orientation": "h", "y": -0.12, "x": 0, "traceorder": "normal"},
+        hoverlabel={"namelength": -1},
+        **layout,
+    )
+
+
+def config(file_name: str, kind: str = "svg") -> dict[str, Any]:
+    """Plotly's settings: a download button in the figure's corner, and no logo."""
+    return {
+        "displaylogo": False,
+        "displayModeBar": True,
+        "modeBarButtonsToRemove": ["select2d", "lasso2d", "autoScale2d", "zoomIn2d", "zoomOut2d"],
+        "toImageButtonOptions": {"format": kind, "filename": file_name, "scale": 2},
+    }
+
+
+def short(number: float, unit: str = "") -> str:
+    """A count in three or four digits with its SI prefix.
+
+    >>> short(25557032), short(4089184256), short(269722, "B"), short(64)
+    ('25.56 M', '4.089 G', '269.7 kB', '64')
+    """
+    for factor, prefix in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if abs(number) >= factor:
+            return f"{number / factor:.4g} {prefix}{unit}"
+    return f"{number:.4g} {unit}".rstrip()
+
+
+def exact(number: int) -> str:
+    """Every digit, in groups of three.
+
+    >>> exact(25557032)
+    '25,557,032'
+    """
+    return f"{number:,}"

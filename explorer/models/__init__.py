@@ -1,0 +1,1 @@
+"""Every network: ours, the libraries', and the trained ones."""

@@ -1,0 +1,47 @@
+"""Borrowing a model: whatever is changed on it is given back, and a shared one is lent to one borrower at a time."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from threading import RLock
+
+from torch import nn
+
+
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[nn.Module]:
+    """The model in eval mode; each module's own mode comes back, after an exception too."""
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        yield model
+    finally:
+        for module, training in modes:
+            module.training = training
+
+
+@contextmanager
+def frozen(model: nn.Module) -> Iterator[nn.Module]:
+    """The model in eval mode and without gradients of its parameters; both come back, and old gradients stay."""
+    wanted = [(parameter, parameter.requires_grad) for parameter in model.parameters()]
+    with evaluating(model):
+        for parameter, _ in wanted:
+            parameter.requires_grad_(False)
+        try:
+            yield model
+        finally:
+            for parameter, requires_grad in wanted:
+                parameter.requires_grad_(requires_grad)
+
+
+class Shared:
+    """A model that many sessions use: hooks of one would corrupt another's result, so one borrows it at a time."""
+
+    def __init__(self, model: nn.Module) -> None:
+        self._model = model
+        self._lock = RLock()
+
+    @contextmanager
+    def borrow(self) -> Iterator[nn.Module]:
+        """The model, alone and frozen, until the block ends."""
+        with self._lock, frozen(self._model) as model:
+            yield model

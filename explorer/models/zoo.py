@@ -1,0 +1,130 @@
+"""One registry over all networks: ours by preset name, torchvision's and timm's by theirs."""
+
+import difflib
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import cache
+from typing import Any
+
+import torch
+import torchvision
+from torch import nn
+
+from explorer.errors import Refusal
+from explorer.models.resnet import build
+from explorer.spec import PRESETS, ResNetSpec
+
+# Networks of torchvision that are no feed-forward CNN classifiers.
+_TRANSFORMERS = ("vit_", "swin_", "maxvit")
+
+
+class UnknownNetwork(Refusal):
+    """No network of that name; the message lists near ones."""
+
+
+@dataclass(frozen=True)
+class Published:
+    """What a library or paper prints of a network. None is unknown."""
+
+    params: int | None
+    gmacs: float | None  # 10^9 multiply-accumulates, as precise as it was printed
+    top1: float | None  # ImageNet validation, percent
+    top5: float | None
+    source: str
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A network of the zoo: where it comes from, and how it is built on the meta device."""
+
+    name: str
+    library: str
+    build: Callable[[], tuple[nn.Module, tuple[int, ...]]]
+
+
+def network(net: ResNetSpec | str, image_size: tuple[int, int] | None = None) -> tuple[nn.Module, tuple[int, ...]]:
+    """The network on the meta device, without weights, and the (channels, height, width) of its input.
+
+    Raises:
+        UnknownNetwork: no such name. SpecError: the spec does not go with this image size.
+    """
+    if isinstance(net, str):
+        net = PRESETS.get(net, net)
+    if isinstance(net, ResNetSpec):
+        spec = replace(net, image_size=image_size) if image_size else net
+        return build(spec, "meta"), (spec.in_channels, *spec.image_size)
+    model, (channels, *size) = entry(net).build()
+    return model, (channels, *(image_size or size))
+
+
+def names() -> tuple[str, ...]:
+    """Every name that `entry` knows, ours first; where two libraries share one, the first has it."""
+    return tuple(dict.fromkeys((*PRESETS, *_torchvision_names(), *_timm_names())))
+
+
+def entry(name: str) -> Entry:
+    """The network of that name: a preset, else torchvision's, else timm's; `timm/resnet50` insists on a library.
+
+    Raises:
+        UnknownNetwork: the message lists near names.
+    """
+    library, _, own_name = name.rpartition("/")
+    if library in ("", "explorer") and own_name in PRESETS:
+        return Entry(own_name, "explorer", lambda: network(own_name))
+    if library in ("", "torchvision") and own_name in _torchvision_names():
+        return Entry(own_name, "torchvision", lambda: (_torchvision_network(own_name), _torchvision_input(own_name)))
+    if library in ("", "timm") and own_name in _timm_names():
+        return Entry(own_name, "timm", lambda: _timm_network(own_name))
+    near = difflib.get_close_matches(own_name, names(), n=5)
+    hint = f"near names are {', '.join(near)}" if near else "try resnet50, vgg16 or mobilenetv1_100"
+    shown = name if len(name) <= 60 else name[:57] + "..."
+    raise UnknownNetwork(f"There is no network named {shown!r}; {hint}.")
+
+
+def published(name: str) -> Published | None:
+    """What torchvision prints of its own network: parameters, GMACs (its "GFLOPS") and accuracy; None if not its."""
+    if name not in _torchvision_names():
+        return None
+    weights = torchvision.models.get_model_weights(name).DEFAULT
+    meta: dict[str, Any] = weights.meta
+    accuracy = meta["_metrics"].get("ImageNet-1K", {})
+    source = f"torchvision {torchvision.__version__}, {type(weights).__name__}.{weights.name}"
+    return Published(meta["num_params"], meta["_ops"], accuracy.get("acc@1"), accuracy.get("acc@5"), source)
+
+
+@cache
+def _torchvision_names() -> tuple[str, ...]:
+    known = torchvision.models.list_models(module=torchvision.models)
+    return tuple(name for name in known if not name.startswith(_TRANSFORMERS))
+
+
+@cache
+def _timm_names() -> tuple[str, ...]:
+    import timm  # most of a second, and only here
+
+    return tuple(timm.list_models())
+
+
+def _torchvision_network(name: str) -> nn.Module:
+    settings: dict[str, Any] = {}
+    if name in ("googlenet", "inception_v3"):
+        settings = {"init_weights": False, "aux_logits": False}  # the auxiliary heads serve training only
+    if name.startswith("regnet"):  # its constructor reads tensors' values, so it cannot start on meta
+        return torchvision.models.get_model(name, weights=None).to("meta")
+    with torch.device("meta"):
+        return torchvision.models.get_model(name, weights=None, **settings)
+
+
+def _torchvision_input(name: str) -> tuple[int, int, int]:
+    """The size that the published accuracy was measured at."""
+    crop = torchvision.models.get_model_weights(name).DEFAULT.transforms().crop_size[0]
+    return 3, crop, crop
+
+
+def _timm_network(name: str) -> tuple[nn.Module, tuple[int, ...]]:
+    import timm
+
+    with torch.device("meta"):
+        model = timm.create_model(name, pretrained=False)
+    settings: Any = model.pretrained_cfg
+    return model, tuple(settings["input_size"])

@@ -1,0 +1,1 @@
+"""What is seen in the browser; the only place that knows Streamlit."""

@@ -1,0 +1,162 @@
+from functools import partial
+from typing import Any
+
+import pandas as pd
+import streamlit as st
+
+from explorer.attribution import METHODS, Attribution, attribute, predict
+from explorer.attribution.methods import BASELINES
+from explorer.export import csv, npy
+from explorer.figures.attribution import attribution_chart, prediction_chart
+from explorer.figures.theme import config
+from explorer.jobs import Progress
+from explorer.models.checkpoints import REGISTRY
+from explorer.pages import pictures, runs
+
+st.header("Attribution", anchor=False)
+st.caption("What a trained net predicts for a picture, and where it looks.")
+
+choices, seen, ranked = st.columns([4, 3, 5])
+with choices:
+    name = st.selectbox(
+        "Trained net",
+        list(REGISTRY),
+        format_func=lambda key: REGISTRY[key].title + (" · works offline" if REGISTRY[key].offline else ""),
+        key="checkpoint",
+        help="Weights that are not installed are downloaded on first use and kept.",
+    )
+    checkpoint = REGISTRY[name]
+    st.caption(
+        f"{checkpoint.trained_on}, {checkpoint.top1:.1f}% top-1 as published ({checkpoint.source}). "
+        f"{checkpoint.licence}."
+    )
+    picture = pictures.choose()
+if picture is None:
+    st.info("Choose a picture file, or switch to a sample.", icon=":material/add_photo_alternate:")
+    st.stop()
+image = picture.image
+for note in picture.notes:
+    choices.caption(note)
+with seen:
+    st.image(
+        checkpoint.preprocessing.crop_of(image),
+        caption=f"As the net sees it: {checkpoint.preprocessing.crop} px square, from the centre",
+        alt=f"{picture.name}, cut to the square that the net sees",
+        width="stretch",
+    )
+
+
+def predicting(progress: Progress) -> pd.DataFrame:
+    """The work of the first run."""
+    return predict(name, image, progress.report)
+
+
+with ranked:
+    rows = runs.outcome("prediction_run", (name, picture), predicting)
+    if rows is not None:
+        top = rows.head(5)
+        likeliest = ", ".join(f"{row.class_name} {row.probability:.1%}" for row in top.itertuples())
+        st.plotly_chart(prediction_chart(top), key="predictions", config=config("predictions"), alt=likeliest)
+        st.download_button(
+            "All classes as CSV",
+            partial(csv, rows),
+            "predictions.csv",
+            "text/csv",
+            on_click="ignore",
+            icon=":material/download:",
+            help="Class, probability and logit of every class, the likeliest first.",
+        )
+if rows is None:
+    st.stop()
+
+st.subheader("Where it looks", anchor=False)
+settings, overlay = st.columns([4, 8])
+predicted = rows.class_name[0]
+with settings:
+    method = st.segmented_control(
+        "Method",
+        list(METHODS),
+        format_func=METHODS.__getitem__,
+        default="grad_cam",
+        required=True,
+        key="method",
+        help="Grad-CAM (Selvaraju et al. 2016, arXiv 1610.02391) shows which cells of the last feature map speak for "
+        "the class. Integrated Gradients (Sundararajan et al. 2017, arXiv 1703.01365) shares the logit out among the "
+        "pixels.",
+    )
+    target = st.selectbox(
+        "Class to explain",
+        [None, *range(len(checkpoint.classes))],
+        format_func=lambda index: (
+            f"{predicted} (predicted)" if index is None else f"{checkpoint.classes[index]} ({index})"
+        ),
+        key="target",
+        help="Type to search. The map explains this class's logit: what speaks for it, and what against.",
+    )
+    options: dict[str, Any] = {}
+    if method == "integrated_gradients":
+        options["baseline"] = st.segmented_control(
+            "Baseline",
+            BASELINES,
+            default="black",
+            required=True,
+            key="baseline",
+            help="Where the path to the picture starts; the map explains the difference between the two. Mean is the "
+            "mean colour of the training set.",
+        )
+        options["steps"] = st.slider(
+            "Steps",
+            10,
+            300,
+            50,
+            10,
+            key="steps",
+            help="Points on the path. More of them bring the convergence delta nearer to zero and take longer.",
+        )
+    strength = st.slider(
+        "Strength",
+        0.1,
+        1.0,
+        0.8,
+        0.1,
+        key="strength",
+        help="How strongly the map covers the picture; changes no number.",
+    )
+
+
+def attributing(progress: Progress) -> Attribution:
+    """The work of the second run."""
+    return attribute(name, image, method, target, report=progress.report, **options)
+
+
+with overlay:
+    result = runs.outcome("attribution_run", (name, picture, method, target, options), attributing)
+    if result is not None:
+        st.plotly_chart(
+            attribution_chart(result, strength),
+            key="overlay",
+            config=config(f"{method}_{result.target_name}", "png"),
+            alt=f"Heat map of {METHODS[method]} for {result.target_name} over the picture",
+        )
+        st.caption(
+            f"**{METHODS[method]} for {result.target_name}**: orange speaks for the class, blue against it. "
+            f"{result.device} · {result.seconds:.1f} s"
+        )
+        logit, total, delta = st.columns(3)
+        logit.metric("Logit", f"{result.logit:.3f}", help="What the net gives this class before the softmax.")
+        total.metric("Sum of the map", f"{result.sum:.3f}", help=f"It should be {result.expected_sum_is}.")
+        delta.metric(
+            "Convergence delta",
+            f"{result.delta:+.3f}",
+            help=f"The sum less what it should be, {result.expected_sum:.3f}: {result.expected_sum_is}. Near zero is "
+            "good; from a tenth of that on, take more steps before you believe the map.",
+        )
+        st.download_button(
+            "Map as NPY",
+            partial(npy, result.map),
+            f"{method}_{result.target_name}.npy",
+            "application/octet-stream",
+            on_click="ignore",
+            icon=":material/download:",
+            help="The signed numbers, for numpy.load. The camera above the figure saves it as PNG.",
+        )

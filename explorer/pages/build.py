@@ -1,0 +1,165 @@
+from functools import partial
+
+import streamlit as st
+
+from explorer.analysis.layers import select_layers, totals
+from explorer.export import csv, readable_table
+from explorer.figures.layers import stage_chart
+from explorer.figures.theme import config, exact, short
+from explorer.pages import cached, sidebar
+from explorer.spec import PRESETS
+
+if problem := sidebar.link_problem():
+    st.warning(problem, icon=":material/link_off:")
+spec = sidebar.current()
+name = spec.nearest_preset()
+changes = ", ".join(f"{field} = {getattr(spec, field)}" for field in spec.differences(PRESETS[name]))
+
+st.header("Build", anchor=False)
+st.caption(f"**{name}**{f' with {changes}' if changes else ''} · the link in the address bar holds this net")
+
+result = cached.layers(spec)
+row = st.container(horizontal=True, horizontal_alignment="distribute")
+row.metric(
+    "Depth",
+    spec.depth,
+    f"{exact(result.totals.layers)} rows below",
+    delta_color="off",
+    delta_arrow="off",
+    width=170,
+    help="Convolutions and linear layers on the main path, as the papers count: no projections, no squeeze-excitation.",
+)
+row.metric(
+    "Parameters",
+    short(result.totals.params),
+    exact(result.totals.params),
+    delta_color="off",
+    delta_arrow="off",
+    width=170,
+    help="Weights and biases, both of each batch norm included; running statistics are not counted.",
+)
+row.metric(
+    "MACs",
+    short(result.totals.macs),
+    exact(result.totals.macs),
+    delta_color="off",
+    delta_arrow="off",
+    width=170,
+    help="Multiply-accumulates for one image, in convolutions and linear layers. FLOPs are twice as many; the 2015 "
+    "paper calls these FLOPs.",
+)
+row.metric(
+    "Activation memory",
+    short(result.totals.activation_bytes, "B"),
+    f"{exact(result.totals.activation_bytes)} bytes",
+    delta_color="off",
+    delta_arrow="off",
+    width=170,
+    help="The outputs of all layers for one image at float32, each kept, as in training without anything in place. "
+    "Views take none.",
+)
+
+for column, quantity in zip(st.columns(2), ("params", "macs"), strict=True):
+    column.plotly_chart(
+        stage_chart(result.table, quantity),
+        key=f"stages_{quantity}",
+        config=config(f"{name}_{quantity}"),
+        alt=f"{quantity} of each stage, divided by kind of layer; the numbers are in the stage table",
+    )
+
+st.subheader("Stages", anchor=False)
+columns = {
+    "name": st.column_config.TextColumn("layer", help="The dotted name of the module, as in PyTorch's state_dict."),
+    "stage": st.column_config.TextColumn(help="stem, stages from 1, head."),
+    "block": st.column_config.NumberColumn(help="The block inside its stage, from 1."),
+    "layers": st.column_config.NumberColumn(help="Rows of the layer table in this stage."),
+    "kind": st.column_config.TextColumn(help="What the layer does."),
+    "kernel": st.column_config.TextColumn(help="Height x width of the window, in pixels of its input."),
+    "stride": st.column_config.TextColumn(help="Steps of the window, in pixels of its input."),
+    "padding": st.column_config.TextColumn(help="Pixels added at each side."),
+    "dilation": st.column_config.TextColumn(help="Distance of the window's taps, in pixels of its input."),
+    "groups": st.column_config.NumberColumn(help="Into how many groups the channels of a convolution are divided."),
+    "input_shape": st.column_config.TextColumn("input", help="Channels x height x width, for one image."),
+    "output_shape": st.column_config.TextColumn("output", help="Channels x height x width, for one image."),
+    "params": st.column_config.NumberColumn(format="localized", help="Weights and biases."),
+    "macs": st.column_config.NumberColumn("MACs", format="localized", help="Multiply-accumulates for one image."),
+    "activation_bytes": st.column_config.NumberColumn(
+        "activations, B", format="localized", help="Bytes of the output at float32, for one image; a view takes none."
+    ),
+}
+st.dataframe(readable_table(result.stages), key="stage_table", hide_index=True, placeholder="-", column_config=columns)
+st.download_button(
+    "Stages as CSV",
+    partial(csv, result.stages),
+    f"{name}_stages.csv",
+    "text/csv",
+    on_click="ignore",
+    icon=":material/download:",
+    help="The table above, for a spreadsheet.",
+)
+
+st.subheader("Layers", anchor=False)
+search, kinds, stages = st.columns([2, 1, 1])
+text = search.text_input(
+    "Search", key="layer_search", placeholder="layer3.0 or conv2", help="Part of a layer's name; upper or lower case."
+)
+kind_choice = kinds.multiselect(
+    "Kind",
+    list(dict.fromkeys(result.table.kind)),
+    key="layer_kinds",
+    help="Only layers of these kinds; none means all.",
+)
+stage_choice = stages.multiselect(
+    "Stage", list(result.stages.stage), key="layer_stages", help="Only layers of these stages; none means all."
+)
+selected = select_layers(result.table, text, kind_choice, stage_choice)
+sums = totals(selected)
+st.caption(
+    f"{exact(sums.layers)} of {exact(result.totals.layers)} rows · {exact(sums.params)} parameters · "
+    f"{exact(sums.macs)} MACs · {exact(sums.activation_bytes)} bytes of activations"
+)
+if selected.empty:
+    st.info("No layer is like that; take away a filter or shorten the search.", icon=":material/search_off:")
+else:
+    st.dataframe(
+        readable_table(selected), key="layer_table", hide_index=True, placeholder="-", column_config=columns, height=420
+    )
+    st.download_button(
+        "Layers as CSV",
+        partial(csv, selected),
+        f"{name}_layers.csv",
+        "text/csv",
+        on_click="ignore",
+        icon=":material/download:",
+        help="The rows above, for a spreadsheet.",
+    )
+
+if st.toggle(
+    "Compare with torchinfo and PyTorch",
+    key="second_opinion",
+    help="Counts this net with torchinfo and with PyTorch's FlopCounterMode, and says why they differ.",
+):
+    opinion = cached.second_opinion(spec)
+    st.dataframe(
+        opinion,
+        key="second_opinion_table",
+        hide_index=True,
+        placeholder="-",
+        column_config={
+            "params": columns["params"],
+            "macs": columns["macs"],
+            "difference": st.column_config.NumberColumn(
+                "difference, MACs", format="localized", help="Its MACs less ours."
+            ),
+            "reason": st.column_config.TextColumn(width="large", help="Where the difference comes from."),
+        },
+    )
+    st.download_button(
+        "Comparison as CSV",
+        partial(csv, opinion),
+        f"{name}_comparison.csv",
+        "text/csv",
+        on_click="ignore",
+        icon=":material/download:",
+        help="The table above, for a spreadsheet.",
+    )

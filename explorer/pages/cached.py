@@ -1,0 +1,106 @@
+"""Every st.cache_*: what sessions share, how much of it is kept, and when it is let go.
+
+PyTorch comes with the first use of a function, not with this module, so that the sidebar paints before.
+"""
+
+import gc
+import os
+import uuid
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import streamlit as st
+
+from explorer.jobs import JobQueue
+from explorer.spec import ResNetSpec
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from explorer.analysis.layers import Totals
+
+
+@st.cache_resource(show_spinner="Loading PyTorch, once for everyone on this server …")
+def warm_up() -> None:
+    """Import what is heavy, then put all of it out of the garbage collector's sight.
+
+    Its objects are many and stay forever; looking through them after each run would cost more than the run. The step of
+    an optimizer makes PyTorch's own late imports happen before the freeze.
+    """
+    import captum.attr
+    import plotly.graph_objects as go
+    import timm
+    import torch
+
+    import explorer.attribution
+    import explorer.figures.attribution
+    import explorer.figures.layers
+
+    weight = torch.nn.Parameter(torch.zeros(1))
+    torch.optim.SGD([weight]).step()
+    layers(ResNetSpec())
+    go.Figure(go.Bar(x=[0], y=[0])).to_json()
+    del captum, timm, explorer, weight
+    gc.collect()
+    gc.freeze()
+
+
+@dataclass(frozen=True)
+class Layers:
+    """The layer table of a spec and its sums; shared by all sessions, so nobody changes it."""
+
+    table: "pd.DataFrame"
+    stages: "pd.DataFrame"
+    totals: "Totals"
+
+
+@st.cache_resource(max_entries=64, show_spinner=False)
+def layers(spec: ResNetSpec) -> Layers:
+    """The analysis behind the Build page."""
+    from explorer.analysis import layers as analysis
+
+    table = analysis.layer_table(spec)
+    return Layers(table, analysis.stage_table(table), analysis.totals(table))
+
+
+@st.cache_data(max_entries=64, show_spinner="Asking torchinfo and PyTorch …")
+def second_opinion(spec: ResNetSpec) -> "pd.DataFrame":
+    """The same counts by other tools."""
+    from explorer.analysis.second_opinion import second_opinion
+
+    return second_opinion(spec)
+
+
+@st.cache_resource(show_spinner=False)
+def job_queue() -> JobQueue:
+    """The server's one queue; its worker leaves half of the processor to the pages."""
+
+    def fewer_threads() -> None:
+        import torch
+
+        torch.set_num_threads(max(1, (os.cpu_count() or 2) // 2))
+
+    return JobQueue(workers=1, waiting=32, per_owner=2, initializer=fewer_threads)
+
+
+def _cancel_all(owner: str) -> None:
+    job_queue().cancel_owner(owner)
+
+
+@st.cache_resource(scope="session", show_spinner=False, on_release=_cancel_all)
+def session_owner() -> str:
+    """This session's name in the queue; when the session ends its jobs are cancelled."""
+    return uuid.uuid4().hex
+
+
+@st.cache_data(max_entries=16, show_spinner=False)
+def sample_picture(name: str) -> bytes:
+    """One of scikit-image's pictures, as a PNG file."""
+    import io
+
+    from PIL import Image
+    from skimage import data
+
+    buffer = io.BytesIO()
+    Image.fromarray(getattr(data, name)()).save(buffer, "PNG")
+    return buffer.getvalue()

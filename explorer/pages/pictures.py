@@ -1,0 +1,51 @@
+"""Choosing a picture: one that ships with scikit-image, or the person's own."""
+
+import streamlit as st
+
+from explorer.attribution import Picture, read_image
+from explorer.attribution.images import MAX_BYTES
+from explorer.pages import cached
+
+_SAMPLES = {"coffee": "Cup of coffee", "chelsea": "Cat", "rocket": "Rocket", "astronaut": "Astronaut"}
+
+
+def choose() -> Picture | None:
+    """Draw the choice; the picture, or None while there is none.
+
+    Raises:
+        ImageError: the upload is no picture that can be used.
+    """
+    source = st.segmented_control(
+        "Picture",
+        ["Sample", "Upload"],
+        default="Sample",
+        required=True,
+        key="picture_source",
+        help="A photo from scikit-image, in the public domain, or one of yours. Yours stays in this session's memory.",
+    )
+    if source == "Sample":
+        name = st.selectbox(
+            "Sample",
+            list(_SAMPLES),
+            format_func=_SAMPLES.__getitem__,
+            key="sample",
+            help="Photos that scikit-image ships, in the public domain or CC0.",
+        )
+        return _remembered(f"sample {name}", cached.sample_picture(name), _SAMPLES[name])
+    upload = st.file_uploader(
+        "Your picture",
+        ["png", "jpg", "jpeg", "webp", "gif", "bmp", "tif", "tiff"],
+        key="upload",
+        max_upload_size=MAX_BYTES // 1_000_000,
+        help="PNG, JPEG, WebP, GIF, BMP or TIFF, up to 20 MB and 40 megapixels.",
+    )
+    return None if upload is None else _remembered(upload.file_id, upload.getvalue(), upload.name)
+
+
+def _remembered(key: str, data: bytes, name: str) -> Picture:
+    """The picture, decoded once and not at every move of a slider."""
+    known: tuple[str, Picture] | None = st.session_state.get("picture")
+    if known is None or known[0] != key:
+        known = key, read_image(data, name)
+        st.session_state["picture"] = known
+    return known[1]

@@ -1,0 +1,66 @@
+"""Long work on a page: submitted once for what was asked, polled until it is done, cancelled when something else is."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import streamlit as st
+
+from explorer.jobs import Job, Progress
+from explorer.pages import cached
+
+T = TypeVar("T")
+
+_PATIENCE = 0.3  # seconds in which short work may end before a progress bar is drawn
+_POLL = 0.3  # seconds
+
+
+@dataclass
+class _Run:
+    question: Any
+    job: Job[Any]
+
+
+def outcome(slot: str, question: Any, work: Callable[[Progress], T]) -> T | None:
+    """What the work returned for this question, or None after drawing how far it is.
+
+    Args:
+        slot: the place on the page that shows one result at a time; a new question in it cancels the old one's work.
+        question: all that the result depends on, comparable.
+        work: what to run when the question is new.
+
+    Raises:
+        Refusal: the queue is full, or whatever the work raised.
+    """
+    run: _Run | None = st.session_state.get(slot)
+    if run is None or run.question != question:
+        if run is not None:
+            run.job.cancel()
+        run = _Run(question, cached.job_queue().submit(cached.session_owner(), work))
+        st.session_state[slot] = run
+    if not run.job.wait(_PATIENCE):
+        _watch(slot, run.job)
+        return None
+    if run.job.state == "cancelled":
+        st.info("This run was cancelled.", icon=":material/cancel:")
+        st.button("Run it again", on_click=_forget, args=[slot], key=f"{slot}_again", help="Start from the beginning.")
+        return None
+    result: T = run.job.result()
+    return result
+
+
+def _forget(slot: str) -> None:
+    st.session_state.pop(slot, None)
+
+
+@st.fragment(run_every=_POLL)
+def _watch(slot: str, job: Job[Any]) -> None:
+    """The progress bar and the cancel button, alone rerun until the job is finished."""
+    if job.finished:
+        st.rerun()
+    if job.state == "queued":
+        ahead = f"{job.position} more before it" if job.position else "it is the next"
+        st.progress(0.0, f"Waiting for another person's run to end; {ahead}")
+    else:
+        st.progress(job.fraction, f"{job.text or 'Starting'} · {job.seconds or 0:.0f} s")
+    st.button("Cancel", on_click=job.cancel, key=f"{slot}_cancel", icon=":material/close:", help="Stop this run.")

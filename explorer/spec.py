@@ -279,6 +279,12 @@ class ResNetSpec:
                 f"width_per_group (={self.width_per_group}) leaves a 3x3 convolution without channels at width "
                 f"{self.width}; it must be at least {-(-64 // self.width)}."
             )
+        narrowest = min(self.width // 2 if self.stem == "deep" else self.width, inner[0])
+        if self.norm == "group" and narrowest == 1:  # alone in its group, one channel of a 1x1 map would become 0
+            raise SpecError(
+                f"norm (={self.norm!r}) must be 'batch' or 'none' where a layer has one channel; width (={self.width}) "
+                f"and width_per_group (={self.width_per_group}) leave one to the narrowest."
+            )
         if inner[-1] > MAX_INNER_WIDTH:
             raise SpecError(
                 f"width (={self.width}), cardinality (={self.cardinality}) and width_per_group "

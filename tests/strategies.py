@@ -12,7 +12,7 @@ _SMALL_WIDTHS = st.sampled_from((1, 2, 3, 5, 8, 12, 16))
 
 @st.composite
 def specs(draw: st.DrawFn, **fixed: object) -> ResNetSpec:
-    """A valid spec, every field drawn, small enough for a forward pass on a CPU; `fixed` fields are given."""
+    """A valid spec, every field drawn, small enough for a forward pass on a CPU; `fixed` are values or strategies."""
     values = {
         "block": draw(st.sampled_from(("basic", "bottleneck"))),
         "depths": draw(st.lists(st.integers(1, 3), min_size=1, max_size=5).map(tuple)),
@@ -31,7 +31,9 @@ def specs(draw: st.DrawFn, **fixed: object) -> ResNetSpec:
         "in_channels": draw(st.integers(1, 4)),
         "num_classes": draw(st.integers(1, 12)),
         "image_size": draw(st.tuples(st.integers(1, 70), st.integers(1, 70))),
-    } | fixed
+    }
+    for name, value in fixed.items():
+        values[name] = draw(value) if isinstance(value, st.SearchStrategy) else value
     if values["block"] == "bottleneck":
         values = {
             "cardinality": draw(st.sampled_from((1, 1, 2, 3, 8))),

@@ -128,7 +128,11 @@ def test_a_huge_value_does_not_blow_up_the_sentence(name: str, huge: Any) -> Non
     ("values", "beginning", "right"),
     [
         ({"depths": (65,)}, "depths (=(65,)) must stay at 64 blocks a stage with stem 'imagenet'", "200"),
-        ({"depths": (2, 65), "stem": "deep"}, "depths (=(2, 65)) must stay at 64 blocks a stage with stem 'deep'", "200"),
+        (
+            {"depths": (2, 65), "stem": "deep"},
+            "depths (=(2, 65)) must stay at 64 blocks a stage with stem 'deep'",
+            "200",
+        ),
         ({"block": "basic", "cardinality": 32}, "cardinality (=32) must be 1 with block 'basic'", "'bottleneck'"),
         (
             {"block": "basic", "width_per_group": 4},
@@ -142,9 +146,20 @@ def test_a_huge_value_does_not_blow_up_the_sentence(name: str, huge: Any) -> Non
             "at least 8",
         ),
         (
-            {"width": 128, "cardinality": 32, "width_per_group": 64},
-            "width (=128), cardinality (=32) and width_per_group (=64) give 3x3 convolutions of 32,768 channels",
-            "at most 8,192",
+            {"block": "basic", "width": 1, "norm": "group"},
+            "norm (='group') must be 'batch' or 'none' where a layer has one channel; width (=1) and ",
+            "leave one",
+        ),
+        ({"width": 3, "stem": "deep", "norm": "group"}, "norm (='group') must be 'batch' or 'none'", "width (=3)"),
+        (
+            {"width": 8, "width_per_group": 8, "norm": "group"},
+            "norm (='group') must be 'batch'",
+            "width_per_group (=8)",
+        ),
+        (
+            {"width": 512, "cardinality": 4, "width_per_group": 512},
+            "width (=512), cardinality (=4) and width_per_group (=512) give 3x3 convolutions of 131,072 channels",
+            "at most 65,536",
         ),
         ({"image_size": (16, 224)}, "image_size (=(16, 224)) is too small for a net that shrinks it 32 times", "17"),
         (
@@ -170,7 +185,10 @@ def test_a_combination_that_cannot_be_is_refused_in_a_sentence(
         {"depths": (200,), "stem": "cifar"},
         {"stem": "deep", "width": 2},
         {"width": 8, "width_per_group": 8},
-        {"width": 128, "cardinality": 8, "width_per_group": 64},
+        {"width": 8, "width_per_group": 16, "norm": "group"},
+        {"width": 4, "stem": "deep", "norm": "group"},
+        {"width": 1, "norm": "none"},
+        {"width": 512, "cardinality": 2, "width_per_group": 512},
         {"image_size": (17, 17)},
         {"image_size": (5, 5), "output_stride": 8},
         {"image_size": (1, 1), "stem": "cifar", "depths": (1,)},
@@ -181,8 +199,8 @@ def test_what_the_sentence_says_is_right_is_right(values: dict[str, Any]) -> Non
 
 
 def test_the_widest_net_allowed_has_no_wider_3x3_than_the_limit() -> None:
-    spec = ResNetSpec(width=128, cardinality=8, width_per_group=64)
-    assert spec.inner_width(4) == 128 * 2**3 * 8 == MAX_INNER_WIDTH
+    spec = ResNetSpec(width=512, cardinality=2, width_per_group=512)
+    assert spec.inner_width(4) == 512 * 2**3 * (512 // 64) * 2 == MAX_INNER_WIDTH
 
 
 # --- values
@@ -256,6 +274,13 @@ def test_the_3x3_of_a_bottleneck_has_cardinality_times_width_per_group_channels(
 # --- knobs
 
 
+@pytest.mark.parametrize("name", [name for name in FIELDS if knob(name).stops])
+def test_the_values_worth_offering_are_allowed(name: str) -> None:
+    told = knob(name)
+    assert all(told.low <= stop <= told.high for stop in told.stops)
+    assert list(told.stops) == sorted(set(told.stops))
+
+
 @pytest.mark.parametrize("name", FIELDS)
 def test_every_field_says_what_it_is_and_where_it_comes_from(name: str) -> None:
     told = knob(name)
@@ -274,7 +299,7 @@ def test_an_unknown_field_is_answered_with_the_known_ones() -> None:
     ("change", "dead"),
     [
         ({}, set()),
-        ({"block": "basic"}, {"cardinality", "width_per_group", "stride_on"}),
+        ({"block": "basic"}, {"stride_on"}),  # cardinality and width_per_group must not be set at all
         ({"residual": False}, {"shortcut", "downsample", "zero_init_residual"}),
         ({"shortcut": "A"}, {"downsample"}),
         ({"depths": (1, 1)}, {"output_stride"}),
@@ -372,9 +397,10 @@ def test_reading_a_link_leaves_it_as_it_was() -> None:
 @given(st.dictionaries(st.sampled_from([*FIELDS, "net", "x"]), st.text() | st.integers().map(str), max_size=4))
 def test_a_strangers_link_gives_a_spec_or_a_short_sentence(query: dict[str, str]) -> None:
     try:
-        assert isinstance(ResNetSpec.from_query(query), ResNetSpec)
+        sentence = repr(ResNetSpec.from_query(query))
     except SpecError as error:
-        assert 20 < len(str(error)) < 700  # the names of all presets are 450 characters
+        sentence = str(error)
+    assert 20 < len(sentence) < 700  # the names of all presets are 450 characters
 
 
 @pytest.mark.parametrize(

@@ -393,7 +393,7 @@ def _dim(x: Activation) -> int:
 def _getitem(x: Any, index: Any) -> Any:
     """One of several outputs, or a part of a tensor."""
     if isinstance(x, Activation):
-        if isinstance(index, Activation):
+        if any(isinstance(part, Activation) for part in (index if isinstance(index, tuple) else (index,))):
             raise UnknownOperator("There is no rule for an index that is a tensor, so its counts would be a guess.")
         return Effect("reshape", _ask_meta(operator.getitem, x, index), view=True)
     return x[index]

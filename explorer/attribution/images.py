@@ -17,6 +17,8 @@ import numpy as np
 from PIL import ExifTags, Image, ImageOps
 from PIL.TiffImagePlugin import TiffImageFile
 
+from explorer.errors import Refusal
+
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")  # Pillow's names; several pictures in one JPEG pass as JPEG
 MAX_BYTES = 20_000_000  # of the file
 MAX_PIXELS = 40_000_000  # that the header may claim
@@ -48,7 +50,7 @@ _TURNS = {
 }  # by EXIF orientation; ImageOps.exif_transpose also writes the EXIF anew and fails where a tag has an odd type
 
 
-class ImageError(ValueError):
+class ImageError(Refusal):
     """A picture that cannot be used; the message is a sentence for the person who gave it."""
 
 

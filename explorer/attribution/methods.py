@@ -6,6 +6,7 @@ What is explained is always the logit of one class, never its probability: the s
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from numbers import Integral
 from types import MappingProxyType
 from typing import Any, Literal
 
@@ -108,23 +109,23 @@ def attribute(
         raise Refusal(f"method (={method!r}) must be one of {', '.join(METHODS)}.")
     if baseline not in BASELINES:
         raise Refusal(f"baseline (={baseline!r}) must be one of {', '.join(BASELINES)}.")
-    if type(steps) is not int or not 2 <= steps <= 500:
+    if not _is_whole(steps) or not 2 <= steps <= 500:
         raise Refusal(f"steps (={steps!r}) must be a whole number from 2 to 500.")
     trained = checkpoints.load(checkpoint, report)
     classes = trained.checkpoint.classes
     # Captum takes target=-1 without a word and explains the last class.
-    if target is not None and not (type(target) is int and 0 <= target < len(classes)):
+    if target is not None and not (_is_whole(target) and 0 <= target < len(classes)):
         raise Refusal(f"target (={target!r}) must be the index of a class, 0 to {len(classes) - 1}.")
     picture, x = _input(trained, image)
     with trained.model.borrow() as model:
         start = time.perf_counter()
         with torch.no_grad():
             logits = model(x)[0]
-        target = int(logits.argmax()) if target is None else target
+        target = int(logits.argmax() if target is None else target)
         work = _Work(
             trained.checkpoint, model, x, target, float(logits[target]), report or (lambda fraction, text: None)
         )
-        explained = work.grad_cam() if method == "grad_cam" else work.integrated_gradients(steps, baseline)
+        explained = work.grad_cam() if method == "grad_cam" else work.integrated_gradients(int(steps), baseline)
         seconds = time.perf_counter() - start
     return Attribution(
         checkpoint=checkpoint,
@@ -137,6 +138,11 @@ def attribute(
         seconds=seconds,
         **explained,
     )
+
+
+def _is_whole(number: object) -> bool:
+    """Whether it counts: numpy's integers, as in a row of `predict`, do, and bool does not."""
+    return isinstance(number, Integral) and not isinstance(number, bool)
 
 
 def device_name(device: torch.device) -> str:

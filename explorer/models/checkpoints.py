@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
@@ -144,8 +145,11 @@ class _Bar:
 def _download(checkpoint: Checkpoint, path: Path, report: Report) -> None:
     """Fetch the file whole or not at all, and check it against the hash in its name (PyTorch's custom)."""
     text = f"Downloading the weights of {checkpoint.title} ({checkpoint.megabytes:.0f} MB)"
-    fetch = pooch.HTTPDownloader(progressbar=_Bar(report, text), chunk_size=1 << 18, timeout=20)
-    part = path.with_name(path.name + ".unchecked")
+    # pooch leaves the connection of a download that is stopped to the garbage collector; here it is hung up.
+    answers: list[requests.Response] = []
+    hooks = {"response": lambda answer, **_: answers.append(answer)}
+    fetch = pooch.HTTPDownloader(progressbar=_Bar(report, text), chunk_size=1 << 18, timeout=20, hooks=hooks)
+    part = path.with_name(f"{path.name}.{uuid.uuid4().hex}.unchecked")  # nobody else who fetches it touches ours
     offline = " or ".join(c.title for c in REGISTRY.values() if c.offline)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -155,7 +159,7 @@ def _download(checkpoint: Checkpoint, path: Path, report: Report) -> None:
                 f"The weights of {checkpoint.title} arrived damaged and were thrown away. Try again, or choose "
                 f"{offline}, which works offline."
             )
-        part.rename(path)
+        part.replace(path)
     except (requests.exceptions.RequestException, OSError) as error:
         raise WeightsUnavailable(
             f"The weights of {checkpoint.title} ({checkpoint.megabytes:.0f} MB) could not be downloaded: there is no "
@@ -163,6 +167,8 @@ def _download(checkpoint: Checkpoint, path: Path, report: Report) -> None:
             f"offline."
         ) from error
     finally:
+        for answer in answers:
+            answer.close()
         part.unlink(missing_ok=True)
 
 
@@ -182,11 +188,9 @@ def _load(name: str, path: Path, device: torch.device) -> Trained:
         model = build(PRESETS[checkpoint.network], "cpu")
         model.load_state_dict(weights)
     else:
-        # The package's file names its tensors in its own way, in timm's order; a shape that differs raises.
+        # The package's file names its tensors in its own way, in timm's order; a count or a shape that differs raises.
         model = zoo.network(checkpoint.network)[0].to_empty(device="cpu")
-        values = [tensor for key, tensor in weights.items() if not key.endswith("num_batches_tracked")]
-        names = [key for key in model.state_dict() if not key.endswith("num_batches_tracked")]
-        model.load_state_dict(dict(zip(names, values, strict=True)), strict=False)
+        model.load_state_dict(dict(zip(model.state_dict(), weights.values(), strict=True)))
     model.eval().requires_grad_(False)
     # Images last in memory is what the convolutions of both CPU and GPU are fastest with.
     return Trained(checkpoint, Shared(model.to(device).to(memory_format=torch.channels_last)), device)

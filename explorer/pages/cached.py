@@ -27,20 +27,15 @@ def warm_up() -> None:
     Its objects are many and stay forever; looking through them after each run would cost more than the run. The step of
     an optimizer makes PyTorch's own late imports happen before the freeze.
     """
-    import captum.attr
-    import plotly.graph_objects as go
-    import timm
+    import timm  # noqa: F401 - the zoo's list of names needs it
     import torch
 
-    import explorer.attribution
-    import explorer.figures.attribution
-    import explorer.figures.layers
+    import explorer.figures.attribution  # noqa: F401 - brings Captum
+    from explorer.figures.layers import stage_chart
 
     weight = torch.nn.Parameter(torch.zeros(1))
     torch.optim.SGD([weight]).step()
-    layers(ResNetSpec())
-    go.Figure(go.Bar(x=[0], y=[0])).to_json()
-    del captum, timm, explorer, weight
+    stage_chart(layers(ResNetSpec()).table, "params").to_json()
     gc.collect()
     gc.freeze()
 

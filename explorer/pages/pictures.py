@@ -1,5 +1,7 @@
 """Choosing a picture: one that ships with scikit-image, or the person's own."""
 
+import threading
+
 import streamlit as st
 
 from explorer.attribution import Picture, read_image
@@ -7,6 +9,8 @@ from explorer.attribution.images import MAX_BYTES
 from explorer.pages import cached
 
 _SAMPLES = {"coffee": "Cup of coffee", "chelsea": "Cat", "rocket": "Rocket", "astronaut": "Astronaut"}
+
+_ONE_AT_A_TIME = threading.Lock()  # a picture of 40 megapixels takes up to 600 MB while it is read
 
 
 def choose() -> Picture | None:
@@ -46,6 +50,7 @@ def _remembered(key: str, data: bytes, name: str) -> Picture:
     """The picture, decoded once and not at every move of a slider."""
     known: tuple[str, Picture] | None = st.session_state.get("picture")
     if known is None or known[0] != key:
-        known = key, read_image(data, name)
+        with _ONE_AT_A_TIME:
+            known = key, read_image(data, name)
         st.session_state["picture"] = known
     return known[1]

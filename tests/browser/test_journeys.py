@@ -1,0 +1,174 @@
+"""Whole journeys of a person, in a real browser."""
+
+import io
+import re
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+from playwright.sync_api import Browser, Locator, Page, expect
+from skimage import data
+
+from explorer.analysis.layers import layer_table
+from explorer.spec import PRESETS, ResNetSpec
+
+
+def params(page: Page) -> Locator:
+    """Where the exact number of parameters stands."""
+    return page.get_by_test_id("stMetric").filter(has_text="Parameters").get_by_test_id("stMetricDelta")
+
+
+def count(spec: ResNetSpec) -> str:
+    return f"{layer_table(spec).params.sum():,}"
+
+
+def choose_preset(page: Page, name: str) -> None:
+    box = page.get_by_role("combobox", name=re.compile("Preset"))
+    box.click()
+    box.fill(name)
+    page.get_by_role("option", name=name, exact=True).click()
+
+
+def slider_named(page: Page, name: str) -> Locator:
+    return page.get_by_role("slider", name=re.compile(f"^{name}( {name})?$"))
+
+
+def press(page: Page, slider: str, key: str, times: int = 1) -> None:
+    handle = slider_named(page, slider)
+    handle.focus()
+    for _ in range(times):
+        handle.press(key)
+
+
+def test_a_net_is_shaped_shared_and_opened_again(page: Page, address: str, browser: Browser) -> None:
+    page.goto(address)
+    expect(params(page)).to_have_text("25,557,032")
+    choose_preset(page, "resnet34")
+    expect(params(page)).to_have_text("21,797,672")
+    press(page, "Blocks in stage 3", "ArrowRight", times=2)
+    spec = replace(PRESETS["resnet34"], depths=(3, 4, 8, 3))
+    expect(params(page)).to_have_text(count(spec))
+    press(page, "Width", "ArrowRight")
+    spec = replace(spec, width=72)
+    expect(params(page)).to_have_text(count(spec))
+    expect(page).to_have_url(re.compile("width=72"))
+
+    another = browser.new_context().new_page()
+    another.goto(page.url)
+    expect(params(another)).to_have_text(count(spec))
+    expect(slider_named(another, "Blocks in stage 3")).to_have_value("8")
+    another.context.close()
+
+
+def test_the_net_goes_along_to_the_other_page_and_back(page: Page, address: str) -> None:
+    page.goto(f"{address}/?net=cifar_resnet56")
+    expect(params(page)).to_have_text("853,018")
+    page.get_by_role("link", name="Attribution").click()
+    expect(page.get_by_role("heading", name="Attribution")).to_be_visible()
+    expect(page).to_have_url(re.compile("net=cifar_resnet56"))
+    page.get_by_role("link", name="Build").click()
+    expect(params(page)).to_have_text("853,018")
+
+
+def test_a_broken_link_and_a_refused_net_are_sentences(page: Page, address: str) -> None:
+    page.goto(f"{address}/?net=resnet50&width=banana")
+    expect(page.get_by_test_id("stAlert")).to_contain_text("banana")
+    expect(params(page)).to_have_text("25,557,032")
+    choose_preset(page, "resnext50_32x4d")
+    expect(page.get_by_test_id("stAlert")).to_have_count(0)
+    page.get_by_role("radio", name="basic").click()
+    expect(page.get_by_test_id("stAlert")).to_contain_text("cardinality (=32) must be 1")
+    expect(page.get_by_text("Traceback")).to_have_count(0)
+
+
+def test_the_layer_table_is_downloaded(page: Page, address: str) -> None:
+    page.goto(f"{address}/?net=resnet18")
+    expect(params(page)).to_have_text("11,689,512")
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Layers as CSV").click()
+    table = pd.read_csv(download.value.path())
+    assert download.value.suggested_filename == "resnet18_layers.csv"
+    assert table.params.sum() == 11_689_512
+    assert table.kernel[0] == "7x7"
+
+
+def open_attribution(page: Page, address: str) -> None:
+    page.goto(f"{address}/attribution")
+    expect(page.get_by_role("heading", name="Attribution")).to_be_visible()
+
+
+def png(pixels: NDArray[np.uint8]) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def upload(page: Page, name: str, content: bytes) -> None:
+    page.get_by_role("radio", name="Upload").click()
+    page.get_by_test_id("stFileUploader").locator("input").set_input_files(
+        [{"name": name, "mimeType": "image/png", "buffer": content}]
+    )
+
+
+def test_a_photo_is_uploaded_predicted_and_explained(page: Page, address: str) -> None:
+    open_attribution(page, address)
+    upload(page, "cup.png", png(data.coffee()))
+    charts = page.get_by_test_id("stPlotlyChart")
+    expect(charts.first).to_contain_text("espresso 95")
+    expect(charts.nth(1).locator(".heatmaplayer image")).to_have_count(1)
+    expect(page.get_by_text("Grad-CAM for espresso")).to_be_visible()
+    page.get_by_role("radio", name="Integrated Gradients").click()
+    expect(page.get_by_text("Integrated Gradients for espresso")).to_be_visible()
+    expect(charts.nth(1).locator(".heatmaplayer image")).to_have_count(1)
+    expect(charts.nth(1)).to_contain_text("logits per pixel")
+
+
+def test_a_text_named_png_is_a_sentence(page: Page, address: str) -> None:
+    open_attribution(page, address)
+    upload(page, "photo.png", b"This is a text.")
+    expect(page.get_by_test_id("stAlert")).to_contain_text("photo.png")
+    expect(page.get_by_text("Traceback")).to_have_count(0)
+
+
+def test_a_long_run_is_cancelled(page: Page, address: str) -> None:
+    open_attribution(page, address)
+    expect(page.get_by_text("Grad-CAM for espresso")).to_be_visible()
+    page.get_by_role("radio", name="Integrated Gradients").click()
+    press(page, "Steps", "End")
+    expect(page.get_by_role("progressbar")).to_be_visible()
+    page.get_by_role("button", name="Cancel").click()
+    expect(page.get_by_text("This run was cancelled.")).to_be_visible()
+
+
+def test_two_sessions_at_once_get_their_own_answers(browser: Browser, address: str) -> None:
+    pictures = {"cup.png": (data.coffee(), "espresso"), "rocket.png": (data.rocket(), "missile")}
+    pages = {}
+    for name, (pixels, _) in pictures.items():
+        pages[name] = browser.new_context().new_page()
+        open_attribution(pages[name], address)
+        upload(pages[name], name, png(pixels))
+    for page in pages.values():
+        page.get_by_role("radio", name="Integrated Gradients").click()
+    for name, (_, label) in pictures.items():
+        expect(pages[name].get_by_test_id("stPlotlyChart").first).to_contain_text(label)
+        expect(pages[name].get_by_text(f"Integrated Gradients for {label}")).to_be_visible()
+        pages[name].context.close()
+
+
+@pytest.mark.parametrize(("width", "theme"), [(390, "light"), (390, "dark"), (1440, "dark")])
+def test_nothing_is_wider_than_the_screen(browser: Browser, address: str, width: int, theme: str) -> None:
+    context = browser.new_context(viewport={"width": width, "height": 844}, color_scheme=theme)  # type: ignore[arg-type]
+    page = context.new_page()
+    for path, sign in (("/?net=cifar_resnet1202", "19,421,274"), ("/attribution", "Grad-CAM for espresso")):
+        page.goto(address + path)
+        expect(page.get_by_text(sign).first).to_be_visible()
+        assert page.evaluate("document.scrollingElement.scrollWidth <= window.innerWidth")
+        for chart in page.get_by_test_id("stPlotlyChart").all():
+            box = chart.bounding_box()
+            assert box is not None
+            assert box["x"] >= 0
+            assert box["x"] + box["width"] <= width
+    context.close()

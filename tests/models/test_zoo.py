@@ -1,0 +1,157 @@
+"""The registry: which names there are, whose network a name is, and what the libraries print of theirs."""
+
+import json
+from pathlib import Path
+
+import pytest
+from torch import nn
+
+from explorer.models import zoo
+from explorer.models.resnet import ResNet
+from explorer.models.zoo import UnknownNetwork, entry, names, network, published
+from explorer.spec import PRESETS, ResNetSpec, SpecError
+
+TORCHVISION = json.loads((Path(__file__).parents[1] / "tables" / "torchvision_models.json").read_text())["networks"]
+
+
+def test_the_registry_has_our_presets_first_and_both_libraries() -> None:
+    found = names()
+    assert found[: len(PRESETS)] == tuple(PRESETS)
+    assert {"alexnet", "vgg16", "googlenet", "mobilenet_v2", "mobilenetv1_100", "tf_efficientnet_lite0"} <= set(found)
+
+
+def test_no_name_stands_twice() -> None:
+    assert len(set(names())) == len(names())
+
+
+def test_torchvisions_transformers_are_left_out() -> None:
+    assert not {"vit_b_16", "swin_t", "maxvit_t"} & set(names())
+
+
+@pytest.mark.parametrize(
+    ("name", "library"),
+    [
+        ("resnet50", "explorer"),
+        ("explorer/resnet50", "explorer"),
+        ("torchvision/resnet50", "torchvision"),
+        ("timm/resnet50", "timm"),
+        ("cifar_resnet20", "explorer"),
+        ("vgg16", "torchvision"),
+        ("torchvision/vgg16", "torchvision"),
+        ("timm/vgg16", "timm"),
+        ("mobilenetv1_100", "timm"),
+    ],
+)
+def test_a_prefix_insists_on_a_library_and_without_one_the_first_that_has_the_name_gives_it(
+    name: str, library: str
+) -> None:
+    found = entry(name)
+    assert (found.library, found.name) == (library, name.rpartition("/")[2])
+    model, _ = found.build()
+    package = type(model).__module__.partition(".")[0]
+    assert package == library
+    assert all(parameter.is_meta for parameter in model.parameters())
+
+
+@pytest.mark.parametrize(
+    ("name", "channels", "height", "width"),
+    [
+        ("alexnet", 3, 224, 224),
+        ("inception_v3", 3, 299, 299),
+        ("efficientnet_b1", 3, 240, 240),
+        ("cifar_resnet20", 3, 32, 32),
+        ("d2l_resnet18", 1, 224, 224),
+        ("timm/inception_v3", 3, 299, 299),
+    ],
+)
+def test_a_network_comes_with_the_input_that_it_is_used_at(name: str, channels: int, height: int, width: int) -> None:
+    assert network(name)[1] == (channels, height, width)
+    assert network(name, (300, 310))[1] == (channels, 300, 310)
+
+
+def test_a_spec_is_built_as_it_says() -> None:
+    model, shape = network(ResNetSpec(in_channels=1, image_size=(64, 96)))
+    assert isinstance(model, ResNet)
+    assert shape == (1, 64, 96)
+    assert model.get_submodule("conv1").in_channels == 1
+
+
+def test_a_spec_refuses_an_image_size_that_does_not_go_with_it() -> None:
+    with pytest.raises(SpecError, match=r"^image_size \(=\(16, 16\)\) is too small"):
+        network("resnet50", (16, 16))
+
+
+@pytest.mark.parametrize("name", ["googlenet", "inception_v3"])
+def test_auxiliary_heads_serve_training_only_and_are_not_built(name: str) -> None:
+    model, _ = network(name)
+    assert not any("aux" in part.lower() for part, child in model.named_children() if child is not None)
+
+
+def test_a_regnet_is_moved_to_meta_after_it_is_built() -> None:
+    model, _ = network("regnet_x_400mf")
+    assert all(parameter.is_meta for parameter in model.parameters())
+
+
+# --- names that are none
+
+
+@pytest.mark.parametrize(
+    ("name", "near"),
+    [
+        ("resnet51", "resnet50"),
+        ("ResNet50", "resnet50"),
+        ("vgg-16", "vgg16"),
+        ("mobilenet_v1_100", "mobilenetv1_100"),
+        ("timm/resnet-50", "resnet50"),
+        ("torchvision/cifar_resnet20", "cifar_resnet20"),  # ours, not torchvision's
+        ("explorer/vgg16", "vgg16"),
+        ("keras/resnet50", "resnet50"),
+    ],
+)
+def test_an_unknown_name_is_answered_with_near_ones(name: str, near: str) -> None:
+    with pytest.raises(UnknownNetwork) as caught:
+        entry(name)
+    sentence = str(caught.value)
+    assert sentence.startswith(f"There is no network named {name!r}; near names are ")
+    assert near in sentence.removesuffix(".").partition("near names are ")[2].split(", ")
+
+
+@pytest.mark.parametrize("name", ["", "qqqqqqqq", "/", "🦆"])
+def test_a_name_near_to_none_is_answered_with_examples(name: str) -> None:
+    with pytest.raises(UnknownNetwork, match=r"; try resnet50, vgg16 or mobilenetv1_100\.$"):
+        entry(name)
+
+
+def test_the_examples_of_that_sentence_exist() -> None:
+    assert {"resnet50", "vgg16", "mobilenetv1_100"} <= set(names())
+
+
+def test_a_name_of_a_million_letters_does_not_blow_up_the_sentence() -> None:
+    with pytest.raises(UnknownNetwork) as caught:
+        entry("resnet" * 200_000)
+    assert len(str(caught.value)) < 300
+
+
+# --- published figures
+
+
+@pytest.mark.parametrize("name", sorted(TORCHVISION))
+def test_published_figures_are_torchvisions_table(name: str) -> None:
+    told = published(name)
+    assert told is not None
+    assert {"params": told.params, "gmacs": told.gmacs, "top1": told.top1, "top5": told.top5} == TORCHVISION[name]
+    assert told.source.startswith("torchvision ")
+    assert told.source.endswith("Weights.IMAGENET1K_V2" if name == "resnet50" else "Weights.IMAGENET1K_V1")
+
+
+@pytest.mark.parametrize("name", ["resnet50_v1", "cifar_resnet20", "timm/resnet50", "mobilenetv1_100", "nonsense", ""])
+def test_what_torchvision_does_not_print_is_unknown(name: str) -> None:
+    assert published(name) is None
+
+
+@pytest.mark.parametrize("name", sorted(set(PRESETS) & set(zoo._torchvision_names())))
+def test_a_preset_with_torchvisions_name_has_torchvisions_parameters(name: str) -> None:
+    def shapes(model: nn.Module) -> dict[str, tuple[int, ...]]:
+        return {key: tuple(value.shape) for key, value in model.state_dict().items()}
+
+    assert shapes(network(name)[0]) == shapes(network(f"torchvision/{name}")[0])

@@ -1,0 +1,166 @@
+"""The Attribution page, through Streamlit's own page tests."""
+
+import io
+import threading
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+from PIL import Image
+from skimage import data
+from streamlit.testing.v1 import AppTest
+
+from explorer.models.checkpoints import WeightsUnavailable
+from explorer.pages import cached
+
+
+def start() -> AppTest:
+    app = AppTest.from_file("../../app.py", default_timeout=60).run()
+    return app.switch_page("explorer/pages/attribution.py").run()
+
+
+def until(app: AppTest, ready: Callable[[AppTest], object]) -> AppTest:
+    """Rerun as the page's own polling would, which these page tests do not do."""
+    end = time.monotonic() + 120
+    while not ready(app):
+        assert time.monotonic() < end, app
+        time.sleep(0.1)
+        app.run()
+    return app
+
+
+def has_measures(app: AppTest) -> bool:
+    return [metric.label for metric in app.metric] == ["Logit", "Sum of the map", "Convergence delta"]
+
+
+def has_button(app: AppTest, label: str) -> bool:
+    return any(button.label == label for button in app.button)
+
+
+def png(image: Image.Image) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def upload(app: AppTest, name: str, content: bytes, mime: str = "image/png") -> AppTest:
+    app.segmented_control(key="picture_source").set_value("Upload").run()
+    return app.file_uploader[0].set_value((name, content, mime)).run()
+
+
+@pytest.fixture
+def long_runs(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
+    """Attributions that go on until they are cancelled, or the test ends; the list says how each ended."""
+    ends: list[str] = []
+    over = threading.Event()
+
+    def endless(*question: object, report: Callable[[float, str], None]) -> None:
+        try:
+            while not over.wait(0.01):
+                report(0.5, "Half-way")
+        except BaseException as end:
+            ends.append(type(end).__name__)
+            raise
+
+    monkeypatch.setattr("explorer.attribution.attribute", endless)
+    yield ends
+    over.set()
+
+
+def test_a_sample_is_predicted_and_explained_at_once() -> None:
+    app = until(start(), has_measures)
+    assert not app.exception
+    assert not app.error
+    assert app.selectbox(key="target").options[0] == "espresso (predicted)"
+    caption = " ".join(caption.value for caption in app.caption)
+    assert "Grad-CAM for espresso" in caption
+    assert "CPU" in caption or "NVIDIA" in caption
+    assert abs(float(app.metric[2].value)) < 1e-3, "Grad-CAM behind a pool and a linear layer adds up exactly"
+
+
+def test_integrated_gradients_show_how_far_they_are_from_adding_up() -> None:
+    app = until(start(), has_measures)
+    app.segmented_control(key="method").set_value("integrated_gradients").run()
+    app.slider(key="steps").set_value(10).run()
+    until(app, has_measures)
+    logit, total, delta = (float(metric.value) for metric in app.metric)
+    assert logit == pytest.approx(11.41, abs=0.05)
+    assert delta != 0
+    assert f"{total - delta:.3f}"[:-1] in app.metric[2].help, "sum less delta is what it should be"
+
+
+def test_any_class_can_be_explained() -> None:
+    app = until(start(), has_measures)
+    app.selectbox(key="target").set_value(968).run()
+    until(app, lambda app: "for cup" in " ".join(caption.value for caption in app.caption))
+    assert float(app.metric[0].value) == pytest.approx(7.27, abs=0.05)
+
+
+def test_an_upload_is_read_and_its_notes_are_shown() -> None:
+    rgba = Image.fromarray(data.coffee()).convert("RGBA")
+    rgba.putpixel((0, 0), (0, 0, 0, 0))
+    app = until(upload(start(), "cup.png", png(rgba)), has_measures)
+    assert "espresso" in app.selectbox(key="target").options[0]
+    assert any("white" in caption.value for caption in app.caption)
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("note.png", b"I am a text"),
+        ("empty.png", b""),
+        ("long.png", png(Image.new("L", (1, 20000)))),
+        ("half.png", png(Image.fromarray(data.coffee()))[:9000]),
+    ],
+)
+def test_a_file_that_is_no_usable_picture_gets_a_sentence_and_the_page_goes_on(name: str, content: bytes) -> None:
+    app = upload(start(), name, content)
+    assert not app.exception
+    assert name in app.error[0].value
+    assert not app.metric
+    app.segmented_control(key="picture_source").set_value("Sample").run()
+    until(app, has_measures)
+    assert not app.error
+
+
+def test_weights_that_cannot_be_fetched_get_a_sentence_that_says_what_works(monkeypatch: pytest.MonkeyPatch) -> None:
+    def unavailable(*args: object) -> None:
+        raise WeightsUnavailable("No connection; choose EfficientNet-Lite0, which works offline.")
+
+    monkeypatch.setattr("explorer.models.checkpoints._download", unavailable)
+    monkeypatch.setattr("pathlib.Path.exists", lambda path: False)
+    app = start()
+    app.selectbox(key="checkpoint").set_value("resnet34").run()
+    until(app, lambda app: app.error)
+    assert "EfficientNet-Lite0" in app.error[0].value
+    monkeypatch.undo()
+    app.selectbox(key="checkpoint").set_value("efficientnet_lite0").run()
+    until(app, has_measures)
+    assert not app.error
+
+
+def test_a_run_shows_its_progress_and_can_be_cancelled_and_run_again(long_runs: list[str]) -> None:
+    app = until(start(), lambda app: has_button(app, "Cancel") and "Half-way" in app.get("progress")[0].proto.text)
+    next(button for button in app.button if button.label == "Cancel").click().run()
+    until(app, lambda app: has_button(app, "Run it again"))
+    until(app, lambda app: long_runs == ["Cancelled"])
+    next(button for button in app.button if button.label == "Run it again").click().run()
+    until(app, lambda app: has_button(app, "Cancel"))
+
+
+def test_a_new_question_cancels_the_old_run(long_runs: list[str]) -> None:
+    app = until(start(), lambda app: has_button(app, "Cancel") and app.get("progress")[0].proto.text.startswith("Half"))
+    app.selectbox(key="target").set_value(3).run()
+    until(app, lambda app: long_runs == ["Cancelled"])
+
+
+def test_a_run_behind_another_persons_says_that_it_waits() -> None:
+    over = threading.Event()
+    job = cached.job_queue().submit("another person", lambda progress: over.wait(60))
+    try:
+        app = until(start(), lambda app: has_button(app, "Cancel"))
+        assert "Waiting" in app.get("progress")[0].proto.text
+    finally:
+        over.set()
+    job.wait(5)
+    until(app, has_measures)

@@ -229,7 +229,9 @@ def _pool(x: Activation, kernel: Any, stride: Any, padding: Any, dilation: Any, 
 
 @_modules(nn.MaxPool2d)
 def _max_pool(m: nn.MaxPool2d, x: Activation) -> Effect:
-    return _pool(x, m.kernel_size, m.stride, m.padding, m.dilation, m.ceil_mode)
+    settings = (m.kernel_size, m.stride, m.padding, m.dilation, m.ceil_mode, m.return_indices)
+    effect: Effect = _max_pool_function(x, *settings)
+    return effect
 
 
 @_modules(nn.AvgPool2d)
@@ -247,6 +249,8 @@ def _max_pool_function(
     ceil_mode: bool = False,
     return_indices: bool = False,
 ) -> Effect:
+    if return_indices:
+        raise UnknownOperator("There is no rule for a max pool that returns indices, so its counts would be a guess.")
     return _pool(x, kernel_size, stride, padding, dilation, ceil_mode)
 
 
@@ -264,14 +268,16 @@ def _avg_pool_function(
 
 
 @_functions(F.adaptive_avg_pool2d, F.adaptive_max_pool2d)
-def _adaptive_pool_function(x: Activation, output_size: Any) -> Effect:
+def _adaptive_pool_function(x: Activation, output_size: Any, return_indices: bool = False) -> Effect:
+    if return_indices:
+        raise UnknownOperator("There is no rule for a max pool that returns indices, so its counts would be a guess.")
     sides = (n if size is None else size for n, size in zip(x.shape[-2:], _pair_or_none(output_size), strict=True))
     return Effect("pool", Activation((*x.shape[:-2], *sides)))
 
 
 @_modules(nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d)
-def _adaptive_pool(m: nn.AdaptiveAvgPool2d, x: Activation) -> Effect:
-    effect: Effect = _adaptive_pool_function(x, m.output_size)
+def _adaptive_pool(m: nn.AdaptiveAvgPool2d | nn.AdaptiveMaxPool2d, x: Activation) -> Effect:
+    effect: Effect = _adaptive_pool_function(x, m.output_size, getattr(m, "return_indices", False))
     return effect
 
 
@@ -310,7 +316,7 @@ _keep_shape("activation", "relu", "relu_", "sigmoid", "sigmoid_", "tanh", "softm
 # In eval mode, in which everything is counted, dropout hands on what it gets.
 _keep_shape("dropout", nn.Dropout, nn.Dropout2d, F.dropout, F.dropout2d, view=True)
 _MODULES["torchvision.ops.stochastic_depth.StochasticDepth"] = lambda m, x: Effect("dropout", x, view=True)
-_keep_shape("identity", nn.Identity, NoNorm, "contiguous", "detach", view=True)
+_keep_shape("identity", nn.Identity, NoNorm, "contiguous", "detach", "to", "float", "type_as", view=True)
 
 
 # --- operators that only combine or rearrange: PyTorch's meta kernels know their shapes
@@ -346,6 +352,7 @@ def _combine(kind: str, *targets: Any, view: bool = False) -> None:
 
 _combine("add", operator.add, operator.iadd, torch.add, "add", "add_")
 _combine("multiply", operator.mul, operator.imul, torch.mul, "mul", "mul_")
+_combine("arithmetic", operator.isub, operator.itruediv)
 _combine("arithmetic", operator.sub, operator.truediv, operator.pow, operator.neg, torch.sub, torch.div, "sub", "div")
 _combine("arithmetic", "pow", "sum", torch.sum, "clamp", torch.clamp, "exp", torch.exp, "sqrt", torch.sqrt, "rsqrt")
 _combine("concat", torch.cat, torch.concat, torch.stack)
@@ -362,38 +369,15 @@ _combine("reshape", torch.unsqueeze, "chunk", torch.chunk, "split", torch.split,
 _combine("reshape", torch.reshape, "reshape", nn.ChannelShuffle, nn.PixelShuffle, nn.PixelUnshuffle)
 
 
+@_functions(operator.getitem)
+def _getitem(x: Activation, index: Any) -> Effect:
+    if any(isinstance(part, Activation) for part in (index if isinstance(index, tuple) else (index,))):
+        raise UnknownOperator("There is no rule for an index that is a tensor, so its counts would be a guess.")
+    return Effect("reshape", _ask_meta(operator.getitem, x, index), view=True)
+
+
 @_modules(Add)
 def _add(m: Add, branch: Activation, shortcut: Activation) -> Effect:
     if branch.shape != shortcut.shape:
         raise DoesNotFit(f"it adds {branch.shape[1:]} and {shortcut.shape[1:]}")
     return Effect("add", branch)
-
-
-# --- what Python code asks of a tensor: answers, not operators
-
-
-@_functions(getattr)
-def _getattr(x: Activation, name: str) -> Any:
-    if name != "shape":
-        raise UnknownOperator(f"There is no rule for a tensor's {name}, so its counts would be a guess.")
-    return x.shape
-
-
-@_functions("size")
-def _size(x: Activation, axis: int | None = None) -> Any:
-    return x.shape if axis is None else x.shape[axis]
-
-
-@_functions("dim", "ndimension")
-def _dim(x: Activation) -> int:
-    return len(x.shape)
-
-
-@_functions(operator.getitem)
-def _getitem(x: Any, index: Any) -> Any:
-    """One of several outputs, or a part of a tensor."""
-    if isinstance(x, Activation):
-        if any(isinstance(part, Activation) for part in (index if isinstance(index, tuple) else (index,))):
-            raise UnknownOperator("There is no rule for an index that is a tensor, so its counts would be a guess.")
-        return Effect("reshape", _ask_meta(operator.getitem, x, index), view=True)
-    return x[index]

@@ -3,7 +3,7 @@
 import pandas as pd
 import plotly.graph_objects as go
 
-from explorer.figures.theme import COLUMN_TITLES, KIND_COLOURS, OTHER_COLOUR, style
+from explorer.figures.theme import COLUMN_TITLES, KIND_COLOURS, OTHER_COLOUR, layout
 
 
 def stage_chart(table: pd.DataFrame, column: str) -> go.Figure:
@@ -14,21 +14,22 @@ def stage_chart(table: pd.DataFrame, column: str) -> go.Figure:
         column: "params", "macs" or "activation_bytes".
     """
     stages = list(dict.fromkeys(table["stage"]))
-    sums = table.pivot_table(index="stage", columns="kind", values=column, aggfunc="sum", fill_value=0).reindex(stages)
-    found: set[str] = set(table["kind"])
-    kinds = [kind for kind in (*KIND_COLOURS, *sorted(found - set(KIND_COLOURS))) if kind in sums and sums[kind].any()]
-    figure = go.Figure(
-        [
-            go.Bar(
-                x=stages,
-                y=sums[kind].tolist(),
-                name=kind,
-                marker_color=KIND_COLOURS.get(kind, OTHER_COLOUR),
-                hovertemplate=f"%{{x}}, {kind}: %{{y:,}}<extra></extra>",
-            )
-            for kind in kinds
-        ]
-    )
-    style(figure, 320, barmode="stack", title={"text": COLUMN_TITLES[column], "font": {"size": 15}})
-    figure.update_xaxes(title=None, type="category")
-    return figure.update_yaxes(title=None, tickformat="~s")
+    sums: dict[str, dict[str, int]] = {}  # by kind, then stage
+    for kind, stage, value in zip(table["kind"], table["stage"], table[column], strict=True):
+        of_kind = sums.setdefault(kind, dict.fromkeys(stages, 0))
+        of_kind[stage] += value
+    kinds = [
+        kind for kind in (*KIND_COLOURS, *sorted(set(sums) - set(KIND_COLOURS))) if any(sums.get(kind, {}).values())
+    ]
+    bars = [
+        go.Bar(
+            x=stages,
+            y=list(sums[kind].values()),
+            name=kind,
+            marker={"color": KIND_COLOURS.get(kind, OTHER_COLOUR)},
+            hovertemplate=f"%{{x}}, {kind}: %{{y:,}}<extra></extra>",
+        )
+        for kind in kinds
+    ]
+    axes = {"xaxis": {"type": "category"}, "yaxis": {"tickformat": "~s"}}
+    return go.Figure(bars, layout(320, COLUMN_TITLES[column], barmode="stack", **axes))

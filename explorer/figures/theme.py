@@ -1,11 +1,10 @@
 """Colours, labels and number formats, the same on every page.
 
-The colours are those of Okabe and Ito (2008), which people with any colour vision tell apart, on white and on black.
+The colours are those of Okabe and Ito (2008), their yellow darkened for white pages: people with any colour vision tell
+them apart, on white and on black.
 """
 
 from typing import Any
-
-import plotly.graph_objects as go
 
 KIND_COLOURS = {
     "conv": "#0072B2",
@@ -36,15 +35,22 @@ COLUMN_TITLES = {
 }
 
 
-def style(figure: go.Figure, height: int, **layout: Any) -> go.Figure:
-    """Give a figure the app's margins and legend; its colours of text and grid follow the page's theme."""
-    return figure.update_layout(
-        height=height,
-        margin={"l": 8, "r": 8, "t": 40, "b": 8},
-        legend={"orientation": "h", "y": -0.12, "x": 0, "traceorder": "normal"},
-        hoverlabel={"namelength": -1},
-        **layout,
-    )
+def layout(height: int, title: str | None = None, **more: Any) -> dict[str, Any]:
+    """The app's margins, title and legend, for `go.Figure(data, layout)`; text and grid follow the page's theme.
+
+    Args:
+        height: pixels; the width is the page's.
+        title: a short one, as the toolbar shares its line on a telephone.
+        more: Plotly's own layout settings.
+    """
+    return {
+        "height": height,
+        "margin": {"l": 8, "r": 8, "t": 40, "b": 8},
+        "legend": {"orientation": "h", "y": -0.12, "x": 0, "traceorder": "normal"},
+        "hoverlabel": {"namelength": -1},
+        "title": {"text": title, "font": {"size": 15}},
+        **more,
+    }
 
 
 def config(file_name: str, kind: str = "svg") -> dict[str, Any]:
@@ -64,7 +70,7 @@ def short(number: float, unit: str = "") -> str:
     ('25.56 M', '4.089 G', '269.7 kB', '64')
     """
     for factor, prefix in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
-        if abs(number) >= factor:
+        if abs(number) >= 0.99995 * factor:  # what four digits round up to it
             return f"{number / factor:.4g} {prefix}{unit}"
     return f"{number:.4g} {unit}".rstrip()
 

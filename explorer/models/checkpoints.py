@@ -162,9 +162,9 @@ def _download(checkpoint: Checkpoint, path: Path, report: Report) -> None:
         part.replace(path)
     except (requests.exceptions.RequestException, OSError) as error:
         raise WeightsUnavailable(
-            f"The weights of {checkpoint.title} ({checkpoint.megabytes:.0f} MB) could not be downloaded: there is no "
-            f"connection to their server, or no room to keep them. Try again later, or choose {offline}, which works "
-            f"offline."
+            f"The weights of {checkpoint.title} ({checkpoint.megabytes:.0f} MB) could not be downloaded: their "
+            f"server cannot be reached or does not have them, or there is no room to keep them. Try again later, or "
+            f"choose {offline}, which works offline."
         ) from error
     finally:
         for answer in answers:
@@ -182,6 +182,10 @@ def _has_hash_in_name(path: Path, name: str) -> bool:
 @lru_cache(maxsize=4)
 def _load(name: str, path: Path, device: torch.device) -> Trained:
     checkpoint = REGISTRY[name]
+    if checkpoint.url and not _has_hash_in_name(path, path.name):
+        raise WeightsUnavailable(
+            f"The file {path.name} in PyTorch's download folder is damaged; delete it, and it is fetched again."
+        )
     weights: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
     model: nn.Module
     if checkpoint.network in PRESETS:

@@ -1,8 +1,9 @@
 """Borrowing a model: whatever is changed on it is given back, and a shared one is lent to one borrower at a time."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from threading import RLock
+from typing import Any
 
 from torch import nn
 
@@ -31,6 +32,23 @@ def frozen(model: nn.Module) -> Iterator[nn.Module]:
         finally:
             for parameter, requires_grad in wanted:
                 parameter.requires_grad_(requires_grad)
+
+
+@contextmanager
+def forwarding(forwards: Iterable[tuple[nn.Module, Callable[..., Any]]]) -> Iterator[None]:
+    """Other functions in place of the `forward` of these modules; their own come back."""
+    before: list[tuple[nn.Module, Any]] = []
+    try:
+        for module, forward in forwards:
+            before.append((module, vars(module).get("forward")))
+            vars(module)["forward"] = forward
+        yield
+    finally:
+        for module, own in before:
+            if own is None:  # as nearly always: the class has it
+                del vars(module)["forward"]
+            else:
+                vars(module)["forward"] = own
 
 
 class Shared:

@@ -111,7 +111,7 @@ with settings:
             50,
             10,
             key="steps",
-            help="Points on the path. More of them bring the convergence delta nearer to zero and take longer.",
+            help="Points on the path. More of them take longer and tend to bring the convergence delta nearer to zero.",
         )
     strength = st.slider(
         "Strength",

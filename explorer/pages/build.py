@@ -9,16 +9,16 @@ from explorer.figures.theme import config, exact, short
 from explorer.pages import cached, sidebar
 from explorer.spec import PRESETS
 
+spec = sidebar.current()
+result = cached.layers(spec)
 if problem := sidebar.link_problem():
     st.warning(problem, icon=":material/link_off:")
-spec = sidebar.current()
 name = spec.nearest_preset()
 changes = ", ".join(f"{field} = {getattr(spec, field)}" for field in spec.differences(PRESETS[name]))
 
 st.header("Build", anchor=False)
 st.caption(f"**{name}**{f' with {changes}' if changes else ''} · the link in the address bar holds this net")
 
-result = cached.layers(spec)
 row = st.container(horizontal=True, horizontal_alignment="distribute")
 row.metric(
     "Depth",

@@ -30,16 +30,23 @@ _KEYS = [
 ]
 
 
-def draw(controls: bool) -> None:
-    """Draw the controls where a page uses their net, and keep that net in the address bar on every page."""
-    if "net" not in st.session_state:
+def read() -> bool:
+    """Learn the net from the controls, as the browser has just sent them, or from the link; whether the session is new.
+
+    It comes before anything is drawn, so that the work is done before the first message leaves: a browser that gets a
+    page in one burst paints it once, not five times.
+    """
+    state = st.session_state
+    if "net" not in state:
         _start_from_link()
-    elif controls and "preset" not in st.session_state:
-        # Streamlit forgets a widget that a page does not draw; back from such a page, all are as they were.
-        st.session_state.update(st.session_state.net)
-    if controls:
-        _draw_controls()
-        st.session_state.net = {key: st.session_state[key] for key in _KEYS}
+        return True
+    if "preset" in state:
+        state.net = {key: state[key] for key in _KEYS}
+    return False
+
+
+def share() -> None:
+    """Put the net in the address bar, on every page."""
     try:
         link = current().to_query()
     except SpecError:
@@ -48,7 +55,11 @@ def draw(controls: bool) -> None:
         st.query_params.from_dict(link)
 
 
-def _draw_controls() -> None:
+def draw() -> None:
+    """Draw the controls."""
+    if "preset" not in st.session_state:
+        # Streamlit forgets a widget that a page does not draw; back from such a page, all are as they were.
+        st.session_state.update(st.session_state.net)
     with st.sidebar:
         st.selectbox(
             "Preset",

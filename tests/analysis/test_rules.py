@@ -186,8 +186,28 @@ def test_a_network_that_decides_by_its_input_is_refused_in_a_sentence() -> None:
         def forward(self, x: Tensor) -> Tensor:
             return x if x.sum() > 0 else -x
 
-    with pytest.raises(UnknownOperator, match=r"^The code of Decides cannot be followed without running it \("):
+    with pytest.raises(UnknownOperator, match=r"^The network decides by the values in a tensor, and shapes alone do"):
         layer_table(Decides())
+
+
+def test_a_network_whose_code_fails_is_refused_in_a_sentence() -> None:
+    class Fails(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return x.numpy_of_old() if x.ndim == 4 else x
+
+    with pytest.raises(UnknownOperator, match=r"^The code of Fails cannot be followed by shapes alone \(Attribut"):
+        layer_table(Fails())
+
+
+def test_a_network_that_decides_by_a_size_is_followed() -> None:
+    class Decides(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            if x.shape[2] > 8:
+                x = F.max_pool2d(x, 2)
+            return F.relu(x)
+
+    assert calls_of(Decides(), 8) == [("relu", "activation")]
+    assert calls_of(Decides(), 9) == [("max_pool2d", "pool"), ("relu", "activation")]
 
 
 def test_an_index_that_is_a_tensor_is_refused() -> None:
@@ -203,13 +223,18 @@ def test_an_index_that_is_a_tensor_is_refused() -> None:
         layer_table(Picks())
 
 
-def test_what_an_attribute_of_a_tensor_holds_is_not_guessed() -> None:
-    class Asks(nn.Module):
-        def forward(self, x: Tensor) -> Tensor:
-            return x + torch.zeros(1, device=x.device)
+@pytest.mark.parametrize("pool", [nn.MaxPool2d, nn.AdaptiveMaxPool2d])
+def test_a_pool_that_returns_indices_is_refused(pool: Any) -> None:
+    class Picks(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.pool = pool(2, return_indices=True)
 
-    with pytest.raises(UnknownOperator, match="a tensor's device"):
-        layer_table(Asks())
+        def forward(self, x: Tensor) -> Tensor:
+            return self.pool(x)[0]
+
+    with pytest.raises(UnknownOperator, match="a max pool that returns indices"):
+        layer_table(Picks())
 
 
 # --- classes

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from explorer.models.observe import Shared, evaluating, frozen
+from explorer.models.observe import Shared, evaluating, forwarding, frozen
 
 LONG = 20.0  # seconds; reached only by a failing test
 
@@ -101,6 +101,19 @@ def test_a_forward_pass_of_a_borrowed_model_leaves_its_statistics(
         model(torch.randn(4, 3, 2, 2) + 5)
     assert model[0].running_mean.tolist() == [0, 0, 0]
     assert model[0].num_batches_tracked == 0
+
+
+def test_another_forward_is_taken_back_after_an_exception_too() -> None:
+    model = nn.Sequential(nn.ReLU(), nn.Tanh())
+    model[1].forward = lambda x: x + 1  # this one has its own already
+    stand_ins = [(module, lambda x: x * 3) for module in model]
+    x = torch.tensor([-2.0])
+    with forwarding(stand_ins):
+        assert model(x) == -2 * 3 * 3
+    with pytest.raises(KeyError), forwarding(stand_ins):
+        raise KeyError
+    assert model(x) == 0 + 1
+    assert "forward" not in vars(model[0])
 
 
 def test_two_threads_are_never_inside_at_once() -> None:

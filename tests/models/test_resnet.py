@@ -13,7 +13,7 @@ import timm
 import torch
 import torchvision
 from captum.attr import DeepLift, InputXGradient
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from strategies import FEW, specs
 from torch import Tensor, nn
@@ -222,21 +222,24 @@ def test_the_place_of_the_stride_changes_no_parameter() -> None:
     assert {n: v.shape for n, v in a.items()} == {n: v.shape for n, v in b.items()}
 
 
-def local_nets(stem: str, stages: int, *image_size: int) -> st.SearchStrategy[ResNetSpec]:
+def local_nets(stem: str, stages: int, *image_size: int, **fixed: Any) -> st.SearchStrategy[ResNetSpec]:
     """Nets that look at no whole map, whose last stages stride at places that a dilation keeps."""
     depths = st.lists(st.integers(1, 2), min_size=stages, max_size=5).map(tuple)
-    norm = st.sampled_from(("batch", "none"))
-    fixed = {"downsample": "conv", "attention": "none", "output_stride": 32}
-    return specs(stem=stem, depths=depths, image_size=image_size, norm=norm, **fixed)
+    fixed |= {"width": st.integers(2, 4), "downsample": "conv", "attention": "none", "output_stride": 32}
+    return specs(stem=stem, depths=depths, image_size=image_size, norm=st.sampled_from(("batch", "none")), **fixed)
 
 
-@FEW
-@given(
-    st.tuples(local_nets("imagenet", 4, 64, 96) | local_nets("deep", 4, 64, 32), st.sampled_from((8, 16)))
-    | st.tuples(local_nets("cifar", 5, 32, 64), st.just(8))
-)
-def test_a_dilated_net_computes_at_every_nth_pixel_what_the_strided_one_does(drawn: tuple[ResNetSpec, Any]) -> None:
-    spec, stride = drawn
+@pytest.mark.parametrize("shortcut", ["A", "B", "C"])
+@pytest.mark.parametrize(("block", "stride_on"), [("basic", "3x3"), ("bottleneck", "1x1"), ("bottleneck", "3x3")])
+@settings(FEW, max_examples=12)
+@given(data=st.data())
+def test_a_dilated_net_computes_at_every_nth_pixel_what_the_strided_one_does(
+    data: st.DataObject, block: str, stride_on: str, shortcut: str
+) -> None:
+    fixed = {"block": block, "stride_on": stride_on, "shortcut": shortcut}
+    imagenet = local_nets("imagenet", 4, 64, 96, **fixed) | local_nets("deep", 4, 64, 32, **fixed)
+    cifar = local_nets("cifar", 5, 32, 64, **fixed)
+    spec, stride = data.draw(st.tuples(imagenet, st.sampled_from((8, 16))) | st.tuples(cifar, st.just(8)))
     dilated = replace(spec, output_stride=stride)
     state = random_state(build(spec, "meta"), torch.float64)
     x = image(*spec.image_size, channels=spec.in_channels, dtype=torch.float64)

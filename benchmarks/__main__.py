@@ -1,0 +1,11 @@
+"""Print every table: `python -m benchmarks`, or the names of those wanted behind it."""
+
+import sys
+
+from benchmarks import imports, slider, tables
+
+ALL = {"imports": imports, "tables": tables, "slider": slider}
+
+for name in sys.argv[1:] or ALL:
+    print(f"\n{name}: {ALL[name].__doc__.splitlines()[0]}")
+    ALL[name].main()

@@ -87,7 +87,7 @@ class _Tape:
         if not isinstance(target, str) and getattr(torch.Tensor, name, None) is target:
             target = name = name.strip("_")  # weight * x comes as Tensor.mul or Tensor.__mul__
         inside = self._inside[-1]
-        return self._write(f"{inside}.{name}" if inside else name, function_rule(target), args, kwargs)
+        return self._write(f"{inside}.{name}" if inside else name, function_rule(target), args, kwargs, [])
 
     def _through(self, name: str, module: nn.Module, own: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         """Run the code of a module that has no rule; parameters of its own count at its first operator."""
@@ -106,17 +106,27 @@ class _Tape:
         self, name: str, module: nn.Module, rule: Callable[..., Any], own: Callable[..., Any], *args: Any, **kwargs: Any
     ) -> Any:
         """Apply the rule of a module to what it takes."""
-        if next(_symbols((args, kwargs)), None) is None:
+        symbols = [args[0]] if len(args) == 1 and type(args[0]) is _Symbol and not kwargs else None
+        if symbols is None and next(_symbols((args, kwargs)), None) is None:
             return own(*args, **kwargs)  # on weights, say
-        return self._write(name, partial(rule, module), args, kwargs, module.parameters())
+        return self._write(name, partial(rule, module), args, kwargs, [*module.parameters()], symbols)
 
     def _write(
-        self, name: str, rule: Callable[..., Any], args: Any, kwargs: Any, parameters: Iterable[nn.Parameter] = ()
+        self,
+        name: str,
+        rule: Callable[..., Any],
+        args: Any,
+        kwargs: Any,
+        parameters: list[nn.Parameter],
+        symbols: list["_Symbol"] | None = None,
     ) -> Any:
-        symbols = list(_symbols((args, kwargs)))
-        tensors: list[nn.Parameter] = [*parameters]
+        """Apply a rule and note the operator; with `symbols` the only argument is the first of them."""
         try:
-            effect = rule(*_plain(args, tensors), **_plain(kwargs, tensors))
+            if symbols is None:
+                symbols = list(_symbols((args, kwargs)))
+                effect = rule(*_plain(args, parameters), **_plain(kwargs, parameters))
+            else:
+                effect = rule(symbols[0].activation)
         except DoesNotFit as error:
             channels, height, width = self._input_shape
             raise DoesNotFit(
@@ -135,7 +145,7 @@ class _Tape:
                 tuple(symbol.activation for symbol in symbols),
                 tuple(gives),
                 effect,
-                self._new_params(tensors),
+                self._new_params(parameters),
             )
         )
         return result

@@ -22,6 +22,27 @@ ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
 }
 
 
+class Conv2d(nn.Conv2d):
+    """PyTorch's convolution, but on the meta device it does not go through the motions of setting its weights.
+
+    That takes longer than all the rest of its construction.
+    """
+
+    def reset_parameters(self) -> None:
+        """Set weight and bias as PyTorch does, where there are any."""
+        if not self.weight.is_meta:
+            super().reset_parameters()
+
+
+class BatchNorm2d(nn.BatchNorm2d):
+    """PyTorch's batch norm, in the same way."""
+
+    def reset_parameters(self) -> None:
+        """Set weight, bias and statistics as PyTorch does, where there are any."""
+        if not self.weight.is_meta:
+            super().reset_parameters()
+
+
 class Add(nn.Module):
     """F(x) + shortcut(x): two tensors of one shape in, their sum out."""
 
@@ -103,13 +124,13 @@ class Layers:
         """A convolution padded to keep the size at stride 1; with a bias only where no norm follows it in the net."""
         padding = dilation * (kernel // 2)
         bias = self.spec.norm == "none"
-        return nn.Conv2d(c_in, c_out, kernel, stride, padding, dilation, groups, bias, device=self.device)
+        return Conv2d(c_in, c_out, kernel, stride, padding, dilation, groups, bias, device=self.device)
 
     def norm(self, channels: int) -> nn.Module:
         """The spec's normalisation over (n, channels, h, w)."""
         kind: Norm = self.spec.norm
         if kind == "batch":
-            return nn.BatchNorm2d(channels, device=self.device)
+            return BatchNorm2d(channels, device=self.device)
         if kind == "group":
             return nn.GroupNorm(group_count(channels), channels, device=self.device)
         return NoNorm()

@@ -36,19 +36,21 @@ def frozen(model: nn.Module) -> Iterator[nn.Module]:
 
 @contextmanager
 def forwarding(forwards: Iterable[tuple[nn.Module, Callable[..., Any]]]) -> Iterator[None]:
-    """Other functions in place of the `forward` of these modules; their own come back."""
-    before: list[tuple[nn.Module, Any]] = []
+    """Other functions in place of the `forward` of these modules, and no hooks around them; their own come back."""
+    before: list[tuple[dict[str, Any], dict[str, Any]]] = []
     try:
         for module, forward in forwards:
-            before.append((module, vars(module).get("forward")))
-            vars(module)["forward"] = forward
+            state = vars(module)
+            before.append((state, {name: state[name] for name in _CALLED if name in state}))
+            state.update(forward=forward, _forward_hooks={}, _forward_pre_hooks={})
         yield
     finally:
-        for module, own in before:
-            if own is None:  # as nearly always: the class has it
-                del vars(module)["forward"]
-            else:
-                vars(module)["forward"] = own
+        for state, own in before:
+            del state["forward"]  # nearly always the class has it
+            state.update(own)
+
+
+_CALLED = ("forward", "_forward_hooks", "_forward_pre_hooks")  # what runs when a module is called
 
 
 class Shared:

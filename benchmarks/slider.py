@@ -4,37 +4,19 @@ Both servers run with this project's configuration, ours with PyTorch loaded; pr
 shows a net that no cache has seen.
 """
 
-import os
 import pickle
-import shutil
-import socket
 import statistics
-import subprocess
-import sys
-import time
-import urllib.request
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from playwright.sync_api import Page, sync_playwright
 
+from benchmarks.browser import ARGUMENTS, chromium, served
 from benchmarks.timing import show
 from explorer import PRESETS, layer_table
 from explorer.analysis.layers import stage_table
 from explorer.export import readable_table
 from explorer.figures.layers import stage_chart
 
-ROOT = Path(__file__).parents[1]
-ARGUMENTS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 WATCH = """() => {
   const number = () => [...document.querySelectorAll('[data-testid=stMetric]')]
     .find(metric => metric.innerText.includes('Parameters'))
@@ -47,36 +29,6 @@ WATCH = """() => {
     if (now && now !== shown) { shown = now; window.changed = performance.now() }
   }).observe(document.body, {subtree: true, childList: true, characterData: true});
 }"""
-
-
-@contextmanager
-def served(script: str) -> Iterator[str]:
-    """The script on a free port of this machine."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    server = subprocess.Popen(
-        [
-            *(sys.executable, "-m", "streamlit", "run", script, "--server.headless", "true"),
-            *("--server.port", str(port), "--server.address", "127.0.0.1"),
-        ],
-        cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    url = f"http://127.0.0.1:{port}"
-    for _ in range(200):
-        try:
-            urllib.request.urlopen(f"{url}/_stcore/health", timeout=1).close()
-            break
-        except OSError:
-            time.sleep(0.2)
-    try:
-        yield url
-    finally:
-        server.terminate()
-        server.wait(20)
 
 
 def press(page: Page, key: str) -> float:
@@ -108,14 +60,12 @@ def main(rounds: int = 30) -> None:
 def _measure(rounds: int) -> dict[str, list[float]]:
     scripts = {"bare page": "benchmarks/bare_page.py", "Build page": "app.py"}
     times: dict[str, list[float]] = {name: [] for name in scripts}
-    chromium = shutil.which("chromium")
-    assert chromium, "this benchmark needs Chromium"
     with (
         served(scripts["bare page"]) as bare,
         served(scripts["Build page"]) as ours,
         sync_playwright() as playwright,
     ):
-        browser = playwright.chromium.launch(executable_path=chromium, args=ARGUMENTS)
+        browser = playwright.chromium.launch(executable_path=chromium(), args=ARGUMENTS)
         pages = {name: browser.new_page() for name in scripts}
         for name, url in zip(scripts, (bare, ours), strict=True):
             pages[name].goto(url)

@@ -30,8 +30,8 @@ SIGNED_SCALE = [
 
 COLUMN_TITLES = {
     "params": "Parameters by stage",
-    "macs": "MACs by stage, one image",
-    "activation_bytes": "Activations by stage, bytes at float32, one image",
+    "macs": "MACs by stage",
+    "activation_bytes": "Activation bytes by stage",
 }
 
 

@@ -1,4 +1,3 @@
-from functools import partial
 from typing import Any
 
 import pandas as pd
@@ -11,7 +10,7 @@ from explorer.figures.attribution import attribution_chart, prediction_chart
 from explorer.figures.theme import config
 from explorer.jobs import Progress
 from explorer.models.checkpoints import REGISTRY
-from explorer.pages import pictures, runs
+from explorer.pages import parts, pictures, runs
 
 st.header("Attribution", anchor=False)
 st.caption("What a trained net predicts for a picture, and where it looks.")
@@ -57,14 +56,13 @@ with ranked:
         top = rows.head(5)
         likeliest = ", ".join(f"{row.class_name} {row.probability:.1%}" for row in top.itertuples())
         st.plotly_chart(prediction_chart(top), key="predictions", config=config("predictions"), alt=likeliest)
-        st.download_button(
+        parts.download(
             "All classes as CSV",
-            partial(csv, rows),
+            csv,
+            rows,
             "predictions.csv",
             "text/csv",
-            on_click="ignore",
-            icon=":material/download:",
-            help="Class, probability and logit of every class, the likeliest first.",
+            "Class, probability and logit of every class, the likeliest first.",
         )
 if rows is None:
     st.stop()
@@ -151,12 +149,11 @@ with overlay:
             help=f"The sum less what it should be, {result.expected_sum:.3f}: {result.expected_sum_is}. Near zero is "
             "good; from a tenth of that on, take more steps before you believe the map.",
         )
-        st.download_button(
+        parts.download(
             "Map as NPY",
-            partial(npy, result.map),
+            npy,
+            result.map,
             f"{method}_{result.target_name}.npy",
             "application/octet-stream",
-            on_click="ignore",
-            icon=":material/download:",
-            help="The signed numbers, for numpy.load. The camera above the figure saves it as PNG.",
+            "The signed numbers, for numpy.load. The camera above the figure saves it as PNG.",
         )

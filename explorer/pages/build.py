@@ -1,12 +1,10 @@
-from functools import partial
-
 import streamlit as st
 
 from explorer.analysis.layers import select_layers, totals
 from explorer.export import csv, readable_table
 from explorer.figures.layers import stage_chart
 from explorer.figures.theme import config, exact, short
-from explorer.pages import cached, sidebar
+from explorer.pages import cached, parts, sidebar
 from explorer.spec import PRESETS
 
 spec = sidebar.current()
@@ -20,43 +18,38 @@ st.header("Build", anchor=False)
 st.caption(f"**{name}**{f' with {changes}' if changes else ''} · the link in the address bar holds this net")
 
 row = st.container(horizontal=True, horizontal_alignment="distribute")
-row.metric(
+
+
+def headline(label: str, value: int | str, below: str, about: str) -> None:
+    """One number of the first row, short, and in full below."""
+    row.metric(label, value, below, delta_color="off", delta_arrow="off", width=150, help=about)
+
+
+headline(
     "Depth",
     spec.depth,
     f"{exact(result.totals.layers)} rows below",
-    delta_color="off",
-    delta_arrow="off",
-    width=170,
-    help="Convolutions and linear layers on the main path, as the papers count: no projections, no squeeze-excitation.",
+    "Convolutions and linear layers on the main path, as the papers count: no projections, no squeeze-excitation.",
 )
-row.metric(
+headline(
     "Parameters",
     short(result.totals.params),
     exact(result.totals.params),
-    delta_color="off",
-    delta_arrow="off",
-    width=170,
-    help="Weights and biases, both of each batch norm included; running statistics are not counted.",
+    "Weights and biases, both of each batch norm included; running statistics are not counted.",
 )
-row.metric(
+headline(
     "MACs",
     short(result.totals.macs),
     exact(result.totals.macs),
-    delta_color="off",
-    delta_arrow="off",
-    width=170,
-    help="Multiply-accumulates for one image, in convolutions and linear layers. FLOPs are twice as many; the 2015 "
-    "paper calls these FLOPs.",
+    "Multiply-accumulates for one image, in convolutions and linear layers. FLOPs are twice as many; the 2015 paper "
+    "calls these FLOPs.",
 )
-row.metric(
+headline(
     "Activation memory",
     short(result.totals.activation_bytes, "B"),
     f"{exact(result.totals.activation_bytes)} bytes",
-    delta_color="off",
-    delta_arrow="off",
-    width=170,
-    help="The outputs of all layers for one image at float32, each kept, as in training without anything in place. "
-    "Views take none.",
+    "The outputs of all layers for one image at float32, each kept, as in training without anything in place. Views "
+    "take none.",
 )
 
 for column, quantity in zip(st.columns(2), ("params", "macs"), strict=True):
@@ -88,14 +81,8 @@ columns = {
     ),
 }
 st.dataframe(readable_table(result.stages), key="stage_table", hide_index=True, placeholder="-", column_config=columns)
-st.download_button(
-    "Stages as CSV",
-    partial(csv, result.stages),
-    f"{name}_stages.csv",
-    "text/csv",
-    on_click="ignore",
-    icon=":material/download:",
-    help="The table above, for a spreadsheet.",
+parts.download(
+    "Stages as CSV", csv, result.stages, f"{name}_stages.csv", "text/csv", "The table above, for a spreadsheet."
 )
 
 st.subheader("Layers", anchor=False)
@@ -124,14 +111,8 @@ else:
     st.dataframe(
         readable_table(selected), key="layer_table", hide_index=True, placeholder="-", column_config=columns, height=420
     )
-    st.download_button(
-        "Layers as CSV",
-        partial(csv, selected),
-        f"{name}_layers.csv",
-        "text/csv",
-        on_click="ignore",
-        icon=":material/download:",
-        help="The rows above, for a spreadsheet.",
+    parts.download(
+        "Layers as CSV", csv, selected, f"{name}_layers.csv", "text/csv", "The rows above, for a spreadsheet."
     )
 
 if st.toggle(
@@ -154,12 +135,6 @@ if st.toggle(
             "reason": st.column_config.TextColumn(width="large", help="Where the difference comes from."),
         },
     )
-    st.download_button(
-        "Comparison as CSV",
-        partial(csv, opinion),
-        f"{name}_comparison.csv",
-        "text/csv",
-        on_click="ignore",
-        icon=":material/download:",
-        help="The table above, for a spreadsheet.",
+    parts.download(
+        "Comparison as CSV", csv, opinion, f"{name}_comparison.csv", "text/csv", "The table above, for a spreadsheet."
     )

@@ -351,6 +351,18 @@ def test_tables_that_are_made_at_once_do_not_disturb_one_another() -> None:
         assert [totals(table) for table in threads.map(layer_table, names)] == expected
 
 
+def test_a_model_may_run_while_another_thread_analyses() -> None:
+    # torch.fx replaces nn.Module.__call__ for the whole process while it traces; an analysis must not.
+    model = build(replace(PRESETS["cifar_resnet20"], width=4), "cpu").eval()
+    image = torch.randn(1, 3, 32, 32)
+    expected = model(image)
+    with ThreadPoolExecutor(2) as threads:
+        tables = [threads.submit(layer_table, "resnet18") for _ in range(12)]
+        while not all(table.done() for table in tables):
+            assert torch.equal(model(image), expected)
+    assert {totals(table.result()) for table in tables} == {totals(layer_table("resnet18"))}
+
+
 def test_a_module_that_is_used_twice_has_its_parameters_once_and_its_macs_twice() -> None:
     conv = nn.Conv2d(3, 3, 3, padding=1)
     table = layer_table(nn.Sequential(conv, nn.ReLU(), conv), (5, 5))

@@ -2,30 +2,15 @@
 
 import os
 import pty
-import shutil
-import socket
-import subprocess
-import sys
-import time
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
-expect.set_options(timeout=60_000)  # the first page waits for PyTorch
+from benchmarks.browser import ARGUMENTS, chromium, served
 
-ROOT = Path(__file__).parents[2]
-ARGUMENTS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
+expect.set_options(timeout=60_000)  # the first page waits for PyTorch
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -36,7 +21,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
-    path = shutil.which("chromium") or shutil.which("google-chrome")
+    path = chromium()
     if path is None:
         assert not os.environ.get("CI"), "in CI the browser tests may not be skipped"
         pytest.skip("there is no Chromium on this machine (Debian: apt-get install chromium)")
@@ -48,43 +33,11 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture(scope="session")
 def address(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The app as README starts it, on a free port, in an empty home: nobody there answers a question."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    """The app as README starts it, at a terminal and in an empty home: nobody there answers a question."""
     home = tmp_path_factory.mktemp("home")
     keyboard, terminal = pty.openpty()  # Streamlit asks only who sits at a terminal
-    log = (home / "log").open("w+")
-    server = subprocess.Popen(
-        [
-            sys.executable,
-            "-m",
-            "streamlit",
-            "run",
-            "app.py",
-            "--server.port",
-            str(port),
-            "--server.address",
-            "127.0.0.1",
-        ],
-        cwd=ROOT,
-        env={**os.environ, "HOME": str(home), "BROWSER": "true"},
-        stdin=terminal,
-        stdout=log,
-        stderr=subprocess.STDOUT,
-    )
-    url = f"http://127.0.0.1:{port}"
-    for _ in range(300):
-        try:
-            urllib.request.urlopen(f"{url}/_stcore/health", timeout=1).close()
-            break
-        except OSError:
-            assert server.poll() is None, (home / "log").read_text()
-            time.sleep(0.2)
-    yield url
-    server.terminate()
-    server.wait(20)
-    log.close()
+    with (home / "log").open("w") as log, served("app.py", {"HOME": str(home)}, terminal, log) as url:
+        yield url
     os.close(keyboard)
     os.close(terminal)
     text = (home / "log").read_text()

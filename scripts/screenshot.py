@@ -1,0 +1,60 @@
+"""Take README's picture of the running app: `python scripts/screenshot.py` (needs Chromium).
+
+`python scripts/screenshot.py views FOLDER` takes every page, wide and narrow, light and dark, to look at before a
+change lands.
+"""
+
+import sys
+from pathlib import Path
+
+from playwright.sync_api import Browser, sync_playwright
+
+sys.path.insert(0, str(Path(__file__).parents[1]))  # for the benchmarks beside this folder
+
+from benchmarks.browser import ARGUMENTS, chromium, served
+
+ASSET = Path(__file__).parents[1] / "assets" / "screenshot.png"
+VIEWS = {
+    "build-resnet50": "/?net=resnet50",
+    "build-resnet1202": "/?net=cifar_resnet1202",
+    "build-tiny": "/?net=cifar_resnet20&width=1&depths=1",
+    "build-refused": "/?net=resnet50&width=banana",
+    "attribution": "/attribution",
+}
+SIZES = {"wide": (1440, 900), "narrow": (390, 844)}
+
+
+def shoot(browser: Browser, url: str, size: tuple[int, int], theme: str, path: Path, whole: bool = True) -> None:
+    """One page as it stands when its numbers and charts are there; the whole of it, or what fits the window."""
+    context = browser.new_context(viewport={"width": size[0], "height": size[1]}, color_scheme=theme)  # type: ignore[arg-type]
+    page = context.new_page()
+    page.goto(url)
+    page.get_by_test_id("stMetric").first.wait_for(timeout=90_000)
+    page.get_by_test_id("stPlotlyChart").first.wait_for(timeout=90_000)
+    page.wait_for_timeout(2500)
+    if whole:
+        tall = page.evaluate("document.querySelector('[data-testid=stMain]').scrollHeight")
+        page.set_viewport_size({"width": size[0], "height": tall})
+        page.wait_for_timeout(1000)
+    page.screenshot(path=path)
+    context.close()
+
+
+def main() -> None:
+    """README's picture, or all views."""
+    with served("app.py") as address, sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium(), args=ARGUMENTS)
+        if sys.argv[1:2] == ["views"]:
+            folder = Path(sys.argv[2])
+            folder.mkdir(parents=True, exist_ok=True)
+            for name, path in VIEWS.items():
+                for width, size in SIZES.items():
+                    for theme in ("light", "dark"):
+                        shoot(browser, address + path, size, theme, folder / f"{name}-{width}-{theme}.png")
+        else:
+            shoot(browser, f"{address}/?net=resnet50", (1280, 800), "light", ASSET, whole=False)
+        browser.close()
+
+
+if __name__ == "__main__":
+    main()

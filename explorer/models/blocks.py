@@ -101,14 +101,14 @@ class SqueezeExcite(nn.Module):
 
 
 def group_count(channels: int) -> int:
-    """Groups of a group norm: the largest power of two up to 32 that divides the channels and leaves two a group.
+    """Groups of a group norm: the largest power of two up to 32 that divides the channels into two or more a group.
 
     One channel a group would be instance norm, which erases a 1x1 map.
 
     >>> group_count(64), group_count(16), group_count(48), group_count(1)
     (32, 8, 16, 1)
     """
-    return next((groups for groups in (32, 16, 8, 4, 2) if channels % (2 * groups) == 0), 1)
+    return next((groups for groups in (32, 16, 8, 4, 2) if channels % groups == 0 and channels > groups), 1)
 
 
 @dataclass(frozen=True)

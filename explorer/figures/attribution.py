@@ -67,6 +67,8 @@ def attribution_chart(attribution: Attribution, strength: float = 0.8) -> go.Fig
             "y": -0.02,
             "yanchor": "top",
             "thickness": 12,
+            "lenmode": "pixels",
+            "len": 320,
             "outlinewidth": 0,
             "title": {"text": f"logits per {unit}", "side": "bottom"},
         },

@@ -145,7 +145,7 @@ with overlay:
         total.metric("Sum of the map", f"{result.sum:.3f}", help=f"It should be {result.expected_sum_is}.")
         delta.metric(
             "Convergence delta",
-            f"{result.delta:+.3f}",
+            f"{result.delta:+.2g}",
             help=f"The sum less what it should be, {result.expected_sum:.3f}: {result.expected_sum_is}. Near zero is "
             "good; from a tenth of that on, take more steps before you believe the map.",
         )

@@ -10,14 +10,15 @@ build = st.Page("explorer/pages/build.py", title="Build", icon=":material/tune:"
 attribution = st.Page("explorer/pages/attribution.py", title="Attribution", icon=":material/image_search:")
 page = st.navigation([build, attribution], position="top")
 
-new = sidebar.read()
-sidebar.share()
 draws_net = page.url_path == build.url_path
+
 with edge.sentences():
+    new = sidebar.read()
+    sidebar.share()
     if new and draws_net:  # the controls first, as loading PyTorch may take a while; later they come behind the numbers
         sidebar.draw()
     cached.warm_up()
-    page.run()
-with edge.sentences():
+    with edge.sentences():
+        page.run()
     if draws_net and not new:
         sidebar.draw()

@@ -201,7 +201,7 @@ class ResNetSpec:
         "Channel attention",
         "Hu et al. 2017 (SENet), arXiv 1709.01507",
         "Squeeze-and-excitation: each block weighs its channels by what the whole feature map holds, through two small "
-        "layers of a sixteenth of the channels.",
+        "layers of about a sixteenth of its channels (a multiple of 8).",
         among=Attention,
     )
     norm: Norm = _knob(
@@ -355,13 +355,13 @@ class ResNetSpec:
             knob(name)
         return cls(**values)
 
-    def to_query(self) -> dict[str, str]:
-        """The shortest link: the preset that it is nearest to, and the fields that differ from it.
+    def to_query(self, preset: str | None = None) -> dict[str, str]:
+        """A link: a preset, by default the nearest, and the fields that differ from it.
 
         >>> replace(PRESETS["resnet50"], width=32).to_query()
         {'net': 'resnet50', 'width': '32'}
         """
-        name = self.nearest_preset()
+        name = preset or self.nearest_preset()
         return {"net": name} | {field: _to_text(getattr(self, field)) for field in self.differences(PRESETS[name])}
 
     @classmethod

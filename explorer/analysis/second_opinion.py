@@ -11,18 +11,18 @@ from torch.utils.flop_counter import FlopCounterMode
 from explorer.analysis.layers import layer_table
 from explorer.models import zoo
 from explorer.models.observe import evaluating
-from explorer.spec import ResNetSpec
+from explorer.spec import PRESETS, ResNetSpec
 
 
 def second_opinion(network: ResNetSpec | str, image_size: tuple[int, int] | None = None) -> pd.DataFrame:
-    """Three counts of one network on one image, a row a tool: ours, torchinfo's, torch's.
+    """Counts of one network on one image, a row a tool: ours, torchinfo's, torch's, and torchvision's published ones.
 
     Returns:
         tool; params (None where the tool does not count them); macs; difference (its MACs less ours); reason, in which
         every number is computed from the network and only said where it explains the difference exactly.
 
     >>> second_opinion("resnet50").macs.tolist()
-    [4089184256, 4089238376, 4089184256]
+    [4089184256, 4089238376, 4089184256, 4089000000]
     """
     table = layer_table(network, image_size)
     model, input_shape = zoo.network(network, image_size)
@@ -43,7 +43,7 @@ def second_opinion(network: ResNetSpec | str, image_size: tuple[int, int] | None
             f"Biases and norms explain {extra:,} of it; the rest we cannot explain (torchinfo counts shared layers "
             f"twice and does not see functions)."
         )
-    rows = [
+    rows: list[tuple[str, int | None, int, int, str]] = [
         ("ResNet Explorer", params, macs, 0, "Convolutions and linear layers only."),
         ("torchinfo", int(summary.total_params), int(summary.total_mult_adds), difference, reason),
         (
@@ -54,7 +54,20 @@ def second_opinion(network: ResNetSpec | str, image_size: tuple[int, int] | None
             "It counts a multiply-accumulate as two operations and no parameters.",
         ),
     ]
+    if (printed := _published(network, image_size)) and printed.gmacs is not None:
+        reason = "Printed to three decimals of 10^9 MACs, which it calls GFLOPS."
+        theirs = round(1e9 * printed.gmacs)
+        rows.append((f"published: {printed.source}", printed.params, theirs, theirs - macs, reason))
     return pd.DataFrame(rows, columns=["tool", "params", "macs", "difference", "reason"]).astype({"params": "Int64"})
+
+
+def _published(network: ResNetSpec | str, image_size: tuple[int, int] | None) -> zoo.Published | None:
+    """What torchvision prints, where the network is its own, at the size that it was counted at."""
+    if image_size is not None:
+        return None
+    if isinstance(network, ResNetSpec):
+        network = next((name for name, spec in PRESETS.items() if spec == network), "")
+    return zoo.published(network)
 
 
 def _torchinfo_extra(model: nn.Module, table: pd.DataFrame) -> int:

@@ -69,7 +69,7 @@ def short(number: float, unit: str = "") -> str:
     >>> short(25557032), short(4089184256), short(269722, "B"), short(64)
     ('25.56 M', '4.089 G', '269.7 kB', '64')
     """
-    for factor, prefix in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
+    for factor, prefix in ((1e18, "E"), (1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
         if abs(number) >= 0.99995 * factor:  # what four digits round up to it
             return f"{number / factor:.4g} {prefix}{unit}"
     return f"{number:.4g} {unit}".rstrip()

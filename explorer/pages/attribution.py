@@ -9,8 +9,8 @@ from explorer.export import csv, npy
 from explorer.figures.attribution import attribution_chart, prediction_chart
 from explorer.figures.theme import config
 from explorer.jobs import Progress
-from explorer.models.checkpoints import REGISTRY
-from explorer.pages import parts, pictures, runs
+from explorer.models.checkpoints import REGISTRY, Trained, load
+from explorer.pages import cached, parts, pictures, runs
 
 st.header("Attribution", anchor=False)
 st.caption("What a trained net predicts for a picture, and where it looks.")
@@ -22,6 +22,7 @@ with choices:
         list(REGISTRY),
         format_func=lambda key: REGISTRY[key].title + (" · works offline" if REGISTRY[key].offline else ""),
         key="checkpoint",
+        persist_state="session",
         help="Weights that are not installed are downloaded on first use and kept.",
     )
     checkpoint = REGISTRY[name]
@@ -45,8 +46,18 @@ with seen:
     )
 
 
+def loading(progress: Progress) -> Trained:
+    """Fetch weights that are not installed; the first run of a net."""
+    return load(name, progress.report)
+
+
+with ranked:
+    if runs.outcome("weights_run", name, loading, cached.download_queue()) is None:
+        st.stop()
+
+
 def predicting(progress: Progress) -> pd.DataFrame:
-    """The work of the first run."""
+    """Rank the classes."""
     return predict(name, image, progress.report)
 
 
@@ -78,6 +89,7 @@ with settings:
         default="grad_cam",
         required=True,
         key="method",
+        persist_state="session",
         help="Grad-CAM (Selvaraju et al. 2016, arXiv 1610.02391) shows which cells of the last feature map speak for "
         "the class. Integrated Gradients (Sundararajan et al. 2017, arXiv 1703.01365) shares the logit out among the "
         "pixels.",
@@ -89,6 +101,7 @@ with settings:
             f"{predicted} (predicted)" if index is None else f"{checkpoint.classes[index]} ({index})"
         ),
         key="target",
+        persist_state="session",
         help="Type to search. The map explains this class's logit: what speaks for it, and what against.",
     )
     options: dict[str, Any] = {}
@@ -99,6 +112,7 @@ with settings:
             default="black",
             required=True,
             key="baseline",
+            persist_state="session",
             help="Where the path to the picture starts; the map explains the difference between the two. Mean is the "
             "mean colour of the training set.",
         )
@@ -107,8 +121,9 @@ with settings:
             10,
             300,
             50,
-            10,
+            step=10,
             key="steps",
+            persist_state="session",
             help="Points on the path. More of them take longer and tend to bring the convergence delta nearer to zero.",
         )
     strength = st.slider(
@@ -116,15 +131,18 @@ with settings:
         0.1,
         1.0,
         0.8,
-        0.1,
+        step=0.1,
         key="strength",
+        persist_state="session",
         help="How strongly the map covers the picture; changes no number.",
     )
+assert method is not None  # one is required
+chosen: str = method
 
 
 def attributing(progress: Progress) -> Attribution:
-    """The work of the second run."""
-    return attribute(name, image, method, target, report=progress.report, **options)
+    """Explain the chosen class."""
+    return attribute(name, image, chosen, target, report=progress.report, **options)
 
 
 with overlay:
@@ -136,9 +154,11 @@ with overlay:
             config=config(f"{method}_{result.target_name}", "png"),
             alt=f"Heat map of {METHODS[method]} for {result.target_name} over the picture",
         )
+        settings_used = ", ".join(f"{key} {value}" for key, value in result.settings.items())
         st.caption(
-            f"**{METHODS[method]} for {result.target_name}**: orange speaks for the class, blue against it. "
-            f"{result.device} · {result.seconds:.1f} s"
+            f"**{METHODS[method]} for {result.target_name}**: orange speaks for the class, blue against it. Colours "
+            "are interpolated between the map's points and end at the 99.5th percentile; the photo under them is grey. "
+            f"{settings_used} · {result.device} · {result.seconds:.1f} s"
         )
         logit, total, delta = st.columns(3)
         logit.metric("Logit", f"{result.logit:.3f}", help="What the net gives this class before the softmax.")
@@ -147,7 +167,8 @@ with overlay:
             "Convergence delta",
             f"{result.delta:+.2g}",
             help=f"The sum less what it should be, {result.expected_sum:.3f}: {result.expected_sum_is}. Near zero is "
-            "good; from a tenth of that on, take more steps before you believe the map.",
+            "good."
+            + (" From a tenth of that on, take more steps before you believe the map." if "steps" in options else ""),
         )
         parts.download(
             "Map as NPY",

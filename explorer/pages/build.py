@@ -1,35 +1,44 @@
 import streamlit as st
 
 from explorer.analysis.layers import select_layers, totals
+from explorer.analysis.second_opinion import second_opinion
 from explorer.export import csv, readable_table
 from explorer.figures.layers import stage_chart
 from explorer.figures.theme import config, exact, short
-from explorer.pages import cached, parts, sidebar
+from explorer.pages import cached, parts, runs, sidebar
+from explorer.pages.edge import plain
 from explorer.spec import PRESETS
 
 spec = sidebar.current()
 result = cached.layers(spec)
 if problem := sidebar.link_problem():
-    st.warning(problem, icon=":material/link_off:")
-name = spec.nearest_preset()
+    st.warning(plain(problem), icon=":material/link_off:")
+name = sidebar.preset()
 changes = ", ".join(f"{field} = {getattr(spec, field)}" for field in spec.differences(PRESETS[name]))
+twin = spec.nearest_preset()
 
 st.header("Build", anchor=False)
-st.caption(f"**{name}**{f' with {changes}' if changes else ''} · the link in the address bar holds this net")
+st.caption(
+    f"**{name}**"
+    + (f" with {changes}" if changes else "")
+    + (f" · the same net as {twin}" if changes and spec == PRESETS[twin] else "")
+    + " · the link in the address bar holds this net"
+)
 
 row = st.container(horizontal=True, horizontal_alignment="distribute")
 
 
 def headline(label: str, value: int | str, below: str, about: str) -> None:
     """One number of the first row, short, and in full below."""
-    row.metric(label, value, below, delta_color="off", delta_arrow="off", width=150, help=about)
+    row.metric(label, value, below, delta_color="off", delta_arrow="off", width=165, help=about)
 
 
 headline(
     "Depth",
     spec.depth,
     f"{exact(result.totals.layers)} rows below",
-    "Convolutions and linear layers on the main path, as the papers count: no projections, no squeeze-excitation.",
+    "Convolutions and linear layers on the main path, as the papers count: no projections, no squeeze-excitation. A "
+    "deep stem counts three, so ResNet-50-D has 52.",
 )
 headline(
     "Parameters",
@@ -115,12 +124,15 @@ else:
         "Layers as CSV", csv, selected, f"{name}_layers.csv", "text/csv", "The rows above, for a spreadsheet."
     )
 
-if st.toggle(
+compare = st.toggle(
     "Compare with torchinfo and PyTorch",
     key="second_opinion",
-    help="Counts this net with torchinfo and with PyTorch's FlopCounterMode, and says why they differ.",
-):
-    opinion = cached.second_opinion(spec)
+    persist_state="session",
+    help="Counts this net with torchinfo and with PyTorch's FlopCounterMode, and says why they differ; beside them "
+    "what torchvision prints of its own networks.",
+)
+opinion = runs.outcome("second_opinion_run", spec, lambda progress: second_opinion(spec)) if compare else None
+if opinion is not None:
     st.dataframe(
         opinion,
         key="second_opinion_table",

@@ -5,6 +5,7 @@ PyTorch comes with the first use of a function, not with this module, so that th
 
 import gc
 import os
+import threading
 import uuid
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -49,21 +50,13 @@ class Layers:
     totals: "Totals"
 
 
-@st.cache_resource(max_entries=64, show_spinner=False)
+@st.cache_resource(max_entries=64, show_spinner="Counting …")
 def layers(spec: ResNetSpec) -> Layers:
     """The analysis behind the Build page."""
     from explorer.analysis import layers as analysis
 
     table = analysis.layer_table(spec)
     return Layers(table, analysis.stage_table(table), analysis.totals(table))
-
-
-@st.cache_data(max_entries=64, show_spinner="Asking torchinfo and PyTorch …")
-def second_opinion(spec: ResNetSpec) -> "pd.DataFrame":
-    """The same counts by other tools."""
-    from explorer.analysis.second_opinion import second_opinion
-
-    return second_opinion(spec)
 
 
 @st.cache_resource(show_spinner=False)
@@ -78,14 +71,42 @@ def job_queue() -> JobQueue:
     return JobQueue(workers=1, waiting=32, per_owner=2, initializer=fewer_threads)
 
 
-def _cancel_all(owner: str) -> None:
-    job_queue().cancel_owner(owner)
+@st.cache_resource(show_spinner=False)
+def download_queue() -> JobQueue:
+    """Where weights are fetched: a slow connection holds up nobody's computing."""
+    return JobQueue(workers=1, waiting=32, per_owner=2)
 
 
-@st.cache_resource(scope="session", show_spinner=False, on_release=_cancel_all)
+GRACE = 10.0  # seconds in which a session whose connection broke may come back to its jobs
+
+_leaving: dict[str, threading.Timer] = {}
+
+
 def session_owner() -> str:
-    """This session's name in the queue; when the session ends its jobs are cancelled."""
-    return uuid.uuid4().hex
+    """This session's name in the queues; a while after the session has ended its jobs are cancelled."""
+    owner: str = st.session_state.setdefault("owner", uuid.uuid4().hex)
+    return _present(owner)
+
+
+def _leave(owner: str) -> None:
+    """The connection broke, by a closed tab or a bad network: Streamlit says so at once, and a reload comes back."""
+    timer = threading.Timer(GRACE, _cancel_all, [owner, job_queue(), download_queue()])
+    timer.daemon = True
+    _leaving[owner] = timer
+    timer.start()
+
+
+def _cancel_all(owner: str, *queues: JobQueue) -> None:
+    _leaving.pop(owner, None)
+    for queue in queues:
+        queue.cancel_owner(owner)
+
+
+@st.cache_resource(scope="session", show_spinner=False, on_release=_leave)
+def _present(owner: str) -> str:
+    if timer := _leaving.pop(owner, None):
+        timer.cancel()
+    return owner
 
 
 @st.cache_data(max_entries=16, show_spinner=False)

@@ -7,6 +7,7 @@ import streamlit as st
 from explorer.attribution import Picture, read_image
 from explorer.attribution.images import MAX_BYTES
 from explorer.pages import cached
+from explorer.pages.edge import plain
 
 _SAMPLES = {"coffee": "Cup of coffee", "chelsea": "Cat", "rocket": "Rocket", "astronaut": "Astronaut"}
 
@@ -25,6 +26,7 @@ def choose() -> Picture | None:
         default="Sample",
         required=True,
         key="picture_source",
+        persist_state="session",
         help="A photo from scikit-image, in the public domain, or one of yours. Yours stays in this session's memory.",
     )
     if source == "Sample":
@@ -33,6 +35,7 @@ def choose() -> Picture | None:
             list(_SAMPLES),
             format_func=_SAMPLES.__getitem__,
             key="sample",
+            persist_state="session",
             help="Photos that scikit-image ships, in the public domain or CC0.",
         )
         return _remembered(f"sample {name}", cached.sample_picture(name), _SAMPLES[name])
@@ -43,7 +46,13 @@ def choose() -> Picture | None:
         max_upload_size=MAX_BYTES // 1_000_000,
         help="PNG, JPEG, WebP, GIF, BMP or TIFF, up to 20 MB and 40 megapixels.",
     )
-    return None if upload is None else _remembered(upload.file_id, upload.getvalue(), upload.name)
+    if upload is not None:
+        return _remembered(upload.file_id, upload.getvalue(), upload.name)
+    before: tuple[str, Picture] | None = st.session_state.get("picture")
+    if before is None or before[0].startswith("sample "):
+        return None
+    st.caption(f"Still {plain(before[1].name)}, from before; upload another to replace it.")
+    return before[1]
 
 
 def _remembered(key: str, data: bytes, name: str) -> Picture:

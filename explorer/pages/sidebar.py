@@ -21,13 +21,7 @@ from explorer.spec import (
 
 _NAMES = [item.name for item in fields(ResNetSpec)]
 _GROUPS = tuple(dict.fromkeys(knob(name).group for name in _NAMES))
-_KEYS = [
-    "preset",
-    "stages",
-    *(f"depths.{stage}" for stage in range(MAX_STAGES)),
-    *("image_size.0", "image_size.1"),
-    *(name for name in _NAMES if name not in ("depths", "image_size")),
-]
+_FOREIGN = ("utm_", "fbclid", "gclid", "mc_")  # what mail and social sites append to a link that somebody shares
 
 
 def read() -> bool:
@@ -36,19 +30,16 @@ def read() -> bool:
     It comes before anything is drawn, so that the work is done before the first message leaves: a browser that gets a
     page in one burst paints it once, not five times.
     """
-    state = st.session_state
-    if "net" not in state:
-        _start_from_link()
-        return True
-    if "preset" in state:
-        state.net = {key: state[key] for key in _KEYS}
-    return False
+    new = "preset" not in st.session_state
+    if new:
+        st.session_state.update(_from_link())
+    return new
 
 
 def share() -> None:
     """Put the net in the address bar, on every page."""
     try:
-        link = current().to_query()
+        link = current().to_query(preset())
     except SpecError:
         return  # the page that needs the net says why there is none
     if st.query_params.to_dict() != link:
@@ -57,19 +48,17 @@ def share() -> None:
 
 def draw() -> None:
     """Draw the controls."""
-    if "preset" not in st.session_state:
-        # Streamlit forgets a widget that a page does not draw; back from such a page, all are as they were.
-        st.session_state.update(st.session_state.net)
     with st.sidebar:
         st.selectbox(
             "Preset",
             list(PRESETS),
             key="preset",
+            persist_state="session",
             on_change=_use_preset,
             help="Start from a known network: torchvision's, the papers' and some of timm's. Type to search. Choosing "
             "one sets every control below.",
         )
-        values = _values({key: st.session_state[key] for key in _KEYS})
+        values = _values()
         for group in _GROUPS:
             with st.expander(group, expanded=group == _GROUPS[0]):
                 for name in _NAMES:
@@ -90,7 +79,13 @@ def current() -> ResNetSpec:
     Raises:
         SpecError: there can be no such net.
     """
-    return ResNetSpec(**_values(st.session_state.net))
+    return ResNetSpec(**_values())
+
+
+def preset() -> str:
+    """The name of the preset that the controls started from."""
+    name: str = st.session_state.preset
+    return name
 
 
 def link_problem() -> str | None:
@@ -99,44 +94,43 @@ def link_problem() -> str | None:
     return problem
 
 
-def _start_from_link() -> None:
+def _from_link() -> dict[str, Any]:
+    query = {name: text for name, text in st.query_params.to_dict().items() if not name.startswith(_FOREIGN)}
+    name = query.get("net", DEFAULT)
     try:
-        spec = ResNetSpec.from_query(st.query_params.to_dict())
+        spec = ResNetSpec.from_query(query)
     except SpecError as error:
-        spec = PRESETS[DEFAULT]
+        name, spec = DEFAULT, PRESETS[DEFAULT]
         st.session_state.link_problem = f"The link does not describe a network, so {DEFAULT} is shown instead. {error}"
-    st.session_state.preset = spec.nearest_preset()
-    _show(spec)
-    st.session_state.net = {key: st.session_state[key] for key in _KEYS}
+    return {"preset": name, **_controls(spec)}
 
 
 def _use_preset() -> None:
-    st.session_state.link_problem = None
-    _show(PRESETS[st.session_state.preset])
+    _changed()
+    st.session_state.update(_controls(PRESETS[st.session_state.preset]))
 
 
 def _changed() -> None:
     st.session_state.link_problem = None
 
 
-def _show(spec: ResNetSpec) -> None:
-    """Set the controls to a spec; stages that it has not keep one block for when they are added."""
-    for name in _NAMES:
-        value = getattr(spec, name)
-        if name == "depths":
-            st.session_state["stages"] = len(value)
-            for stage in range(MAX_STAGES):
-                st.session_state[f"depths.{stage}"] = value[stage] if stage < len(value) else 1
-        elif name == "image_size":
-            st.session_state["image_size.0"], st.session_state["image_size.1"] = value
-        else:
-            st.session_state[name] = value
-
-
-def _values(state: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields as the controls have them, a net or not."""
+def _controls(spec: ResNetSpec) -> dict[str, Any]:
+    """What the controls say for a spec; a stage that it has not keeps one block for when it is added."""
+    depths = spec.depths + (1,) * (MAX_STAGES - len(spec.depths))
     return {
-        **{name: state[name] for name in _NAMES if name in state},
+        "stages": len(spec.depths),
+        **{f"depths.{stage}": depth for stage, depth in enumerate(depths)},
+        "image_size.0": spec.image_size[0],
+        "image_size.1": spec.image_size[1],
+        **{name: getattr(spec, name) for name in _NAMES if name not in ("depths", "image_size")},
+    }
+
+
+def _values() -> dict[str, Any]:
+    """The fields as the controls have them, a net or not."""
+    state = st.session_state
+    return {
+        **{name: state[name] for name in _NAMES if name not in ("depths", "image_size")},
         "depths": tuple(state[f"depths.{stage}"] for stage in range(state["stages"])),
         "image_size": (state["image_size.0"], state["image_size.1"]),
     }
@@ -151,16 +145,9 @@ def _control(name: str, values: Mapping[str, Any]) -> None:
     elif name == "image_size":
         for column, axis in zip(st.columns(2), (0, 1), strict=True):
             label = ("Height, px", "Width, px")[axis]
-            column.number_input(
-                label, rules.low, rules.high, key=f"image_size.{axis}", on_change=_changed, help=help_text
-            )
+            column.number_input(label, rules.low, rules.high, **_settings(f"image_size.{axis}", help_text))
     else:
-        settings: dict[str, Any] = {
-            "key": name,
-            "on_change": _changed,
-            "help": help_text,
-            "disabled": not applies(name, values),
-        }
+        settings = {**_settings(name, help_text), "disabled": not applies(name, values)}
         if rules.choices:
             st.segmented_control(rules.label, rules.choices, required=True, format_func=_choice, **settings)
         elif rules.stops:
@@ -176,14 +163,17 @@ def _depths(rules: Knob, help_text: str, values: Mapping[str, Any]) -> None:
         "Stages",
         1,
         MAX_STAGES,
-        key="stages",
-        on_change=_changed,
-        help="How many stages follow the stem: four in the ImageNet networks, three in the CIFAR ones.",
+        **_settings("stages", "How many stages follow the stem: four in the ImageNet networks, three in CIFAR's."),
     )
     most = MAX_BLOCKS_CIFAR if values["stem"] == "cifar" else MAX_BLOCKS
     for stage, depth in enumerate(values["depths"]):
         label = f"{rules.label} {stage + 1}"
-        st.slider(label, rules.low, max(most, depth), key=f"depths.{stage}", on_change=_changed, help=help_text)
+        st.slider(label, rules.low, max(most, depth), **_settings(f"depths.{stage}", help_text))
+
+
+def _settings(key: str, help_text: str) -> dict[str, Any]:
+    """What every control has; its value outlives the runs that do not draw it, on another page say."""
+    return {"key": key, "on_change": _changed, "help": help_text, "persist_state": "session"}
 
 
 def _choice(value: Any) -> str:

@@ -1,5 +1,8 @@
 """The Build page and the sidebar, through Streamlit's own page tests."""
 
+import re
+import time
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -96,7 +99,7 @@ def test_every_control_moves_the_net_that_is_counted() -> None:
         spec = replace(PRESETS["resnet50"], **change)
         assert not app.exception, key
         assert shows(app, spec), key
-        assert link(app) == spec.to_query(), key
+        assert link(app) == spec.to_query("resnet50"), key
 
 
 def test_every_control_has_a_help_text() -> None:
@@ -205,21 +208,73 @@ def test_a_filter_that_the_next_net_has_no_use_for_does_no_harm() -> None:
     assert not app.error
 
 
+def until(app: AppTest, ready: Callable[[AppTest], object]) -> AppTest:
+    """Rerun as the page's own polling would, which these page tests do not do."""
+    end = time.monotonic() + 60
+    while not ready(app):
+        assert time.monotonic() < end, app
+        app.run()
+    return app
+
+
 def test_the_second_opinion_names_the_reason_for_each_difference() -> None:
     app = start(net="resnet50")
     app.toggle(key="second_opinion").set_value(True).run()
-    opinion = app.dataframe[2].value
-    assert opinion.macs.tolist() == [4089184256, 4089238376, 4089184256]
+    opinion = until(app, lambda app: len(app.dataframe) == 3).dataframe[2].value
+    assert opinion.macs.tolist() == [4089184256, 4089238376, 4089184256, 4089000000]
     assert "54,120" in opinion.reason[1]
+    assert "IMAGENET1K" in opinion.tool[3]
+    app.select_slider(key="width").set_value(72).run()
+    assert len(until(app, lambda app: len(app.dataframe) == 3).dataframe[2].value) == 3, "published for width 64 only"
+
+
+def test_a_stage_can_be_dropped_and_taken_up_again_among_other_changes() -> None:
+    app = start(net="resnet50")
+    for key, value in (("stages", 3), ("depths.0", 5), ("stages", 2), ("depths.1", 6), ("stages", 4), ("depths.3", 2)):
+        app.slider(key=key).set_value(value).run()
+        assert not app.exception
+        app.run()  # and again without a change
+        assert not app.exception
+    assert shows(app, replace(PRESETS["resnet50"], depths=(5, 6, 6, 2)))
+
+
+def test_a_preset_of_fewer_stages_can_be_changed_on() -> None:
+    app = start()
+    app.selectbox(key="preset").set_value("cifar_resnet20").run()
+    for stage in (0, 1, 2):
+        app.slider(key=f"depths.{stage}").set_value(5).run()
+        assert not app.exception
+    assert shows(app, PRESETS["cifar_resnet32"])
+    assert link(app) == {"net": "cifar_resnet20", "depths": "5,5,5"}
+    assert "the same net as cifar_resnet32" in app.caption[0].value
+    app.sidebar.button[0].click().run()
+    assert shows(app, PRESETS["cifar_resnet20"])
+
+
+def test_what_mail_and_social_sites_append_to_a_link_does_no_harm() -> None:
+    app = start(net="resnet18", utm_source="mail", fbclid="x")
+    assert not app.warning
+    assert shows(app, PRESETS["resnet18"])
+
+
+def test_a_link_cannot_put_pictures_or_links_into_the_page() -> None:
+    app = start(net="![x](http://bad.example/a.png) :red[y]")
+    assert "bad.example" in app.warning[0].value
+    assert not re.search(r"(?<!\\)[\[\]!]|(?<!\\):(?=red|//)", app.warning[0].value)
 
 
 def test_the_net_survives_a_visit_to_another_page() -> None:
     app = start(net="resnet18", num_classes="7")
+    app.number_input(key="num_classes").set_value(9).run()
+    app.slider(key="depths.0").set_value(4).run()
     app.switch_page("explorer/pages/attribution.py").run()
+    app.run()
+    app.run()
     assert not app.sidebar.slider, "controls that would do nothing there"
-    assert link(app) == {"net": "resnet18", "num_classes": "7"}
+    assert link(app) == {"net": "resnet18", "depths": "4,2,2,2", "num_classes": "9"}
     app.switch_page("explorer/pages/build.py").run()
-    assert shows(app, replace(PRESETS["resnet18"], num_classes=7))
+    app.run()
+    assert shows(app, replace(PRESETS["resnet18"], num_classes=9, depths=(4, 2, 2, 2)))
     assert app.selectbox(key="preset").value == "resnet18"
 
 

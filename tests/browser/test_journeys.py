@@ -63,6 +63,17 @@ def test_a_net_is_shaped_shared_and_opened_again(page: Page, address: str, brows
     another.context.close()
 
 
+def test_a_preset_of_fewer_stages_is_changed_on(page: Page, address: str) -> None:
+    page.goto(address)
+    expect(params(page)).to_have_text("25,557,032")
+    choose_preset(page, "cifar_resnet20")
+    expect(params(page)).to_have_text("269,722")
+    for stage in (1, 2, 3):
+        press(page, f"Blocks in stage {stage}", "ArrowRight", times=2)
+    expect(params(page)).to_have_text("464,154")
+    expect(page.get_by_text("the same net as cifar_resnet32")).to_be_visible()
+
+
 def test_the_net_goes_along_to_the_other_page_and_back(page: Page, address: str) -> None:
     page.goto(f"{address}/?net=cifar_resnet56")
     expect(params(page)).to_have_text("853,018")

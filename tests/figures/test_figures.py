@@ -254,7 +254,7 @@ def test_the_likeliest_class_is_on_top_with_its_name_and_share_on_the_bar() -> N
 
 # Numbers and settings
 
-FACTORS = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
+FACTORS = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12, "P": 10**15, "E": 10**18}
 
 
 def read(text: str) -> float:

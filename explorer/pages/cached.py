@@ -68,7 +68,8 @@ def job_queue() -> JobQueue:
 
         torch.set_num_threads(max(1, (os.cpu_count() or 2) // 2))
 
-    return JobQueue(workers=1, waiting=32, per_owner=2, initializer=fewer_threads)
+    # A person has three results on their pages: comparison, prediction, attribution; each may be on its way.
+    return JobQueue(workers=1, waiting=32, per_owner=3, initializer=fewer_threads)
 
 
 @st.cache_resource(show_spinner=False)

@@ -59,6 +59,7 @@ def _forget(slot: str) -> None:
 
 def _watch(slot: str, job: Job[Any]) -> None:
     """The progress bar and the cancel button, alone rerun until the job is finished."""
+    cached.session_owner()  # back from a broken connection, this may be the first to run
     if job.finished:
         st.rerun()
     if job.state == "queued":

@@ -25,10 +25,10 @@ _FOREIGN = ("utm_", "fbclid", "gclid", "mc_")  # what mail and social sites appe
 
 
 def read() -> bool:
-    """Learn the net from the controls, as the browser has just sent them, or from the link; whether the session is new.
+    """Set the controls to the link where the session is new; whether it is.
 
-    It comes before anything is drawn, so that the work is done before the first message leaves: a browser that gets a
-    page in one burst paints it once, not five times.
+    From then on the session knows what they say before they are drawn, so that a page can do its work before the first
+    message leaves: a browser that gets a page in one burst paints it once, not five times.
     """
     new = "preset" not in st.session_state
     if new:

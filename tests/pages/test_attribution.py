@@ -11,7 +11,7 @@ from PIL import Image
 from skimage import data
 from streamlit.testing.v1 import AppTest
 
-from explorer.jobs import Progress
+from explorer.jobs import Progress, QueueFull
 from explorer.models.checkpoints import WeightsUnavailable
 from explorer.pages import cached
 
@@ -239,3 +239,14 @@ def _come_back() -> None:
 
     st.session_state.owner = "back"
     cached.session_owner()
+
+
+def test_one_person_may_have_a_run_for_each_result_on_the_pages() -> None:
+    over = threading.Event()
+    jobs = [cached.job_queue().submit("busy person", lambda progress: over.wait(30)) for _ in range(3)]
+    try:
+        with pytest.raises(QueueFull):
+            cached.job_queue().submit("busy person", lambda progress: None)
+    finally:
+        over.set()
+    assert all(job.wait(10) for job in jobs)

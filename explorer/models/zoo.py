@@ -81,6 +81,13 @@ def entry(name: str) -> Entry:
     raise UnknownNetwork(f"There is no network named {shown!r}; {hint}.")
 
 
+def library(name: str) -> str | None:
+    """Who else has a network of that name: "torchvision", else "timm", else None."""
+    if name in _torchvision_names():
+        return "torchvision"
+    return "timm" if name in _timm_names() else None
+
+
 def published(name: str) -> Published | None:
     """What torchvision prints of its own network: parameters, GMACs (its "GFLOPS") and accuracy; None if not its."""
     if name not in _torchvision_names():

@@ -86,6 +86,9 @@ class _Tape:
         name = target if isinstance(target, str) else target.__name__
         if not isinstance(target, str) and getattr(torch.Tensor, name, None) is target:
             target = name = name.strip("_")  # weight * x comes as Tensor.mul or Tensor.__mul__
+        if name in ("expand_as", "view_as", "reshape_as", "type_as"):  # the other tensor lends its shape or type only
+            own, other = args
+            return own.to(other.dtype) if name == "type_as" else getattr(own, name.removesuffix("_as"))(other.shape)
         inside = self._inside[-1]
         return self._write(f"{inside}.{name}" if inside else name, function_rule(target), args, kwargs, [])
 
@@ -216,7 +219,7 @@ def _operators() -> None:
     def reflected(call: Callable[..., Any]) -> Callable[..., Any]:
         return lambda self, other: self._tape.function(call, (other, self), {})
 
-    for name in ("add", "sub", "mul", "truediv", "pow"):
+    for name in ("add", "sub", "mul", "truediv", "pow", "matmul"):
         setattr(_Symbol, f"__{name}__", forward(getattr(operator, name)))
         setattr(_Symbol, f"__r{name}__", reflected(getattr(operator, name)))
     for name in ("iadd", "imul", "isub", "itruediv", "neg", "getitem"):

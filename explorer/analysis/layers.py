@@ -63,7 +63,8 @@ def layer_table(network: ResNetSpec | str | nn.Module, image_size: tuple[int, in
         input_shape, output_shape: (channels, height, width) or (features,), without the batch; the largest of several
         inputs.
         params: weights and biases, running statistics not; a shared one is counted once, where it is first used.
-        macs: multiply-accumulates of convolutions and linear layers, without bias, norm, activation and pooling.
+        macs: multiply-accumulates of convolutions, linear layers and matrix products, without bias, norm, activation
+        and pooling.
         activation_bytes: of the output at float32; 0 for a view. What runs in place is counted as if it did not.
 
     Raises:
@@ -74,17 +75,29 @@ def layer_table(network: ResNetSpec | str | nn.Module, image_size: tuple[int, in
     >>> int(table.params.sum()), int(table.macs.sum())
     (138357544, 15470264320)
     """
-    rows = layers(network, image_size)
-    columns: dict[str, Any] = {name: [getattr(row, name) for row in rows] for name in _COLUMNS}
-    for name in ("block", "groups"):  # whole numbers or None
-        columns[name] = pd.array(columns[name], dtype="Int64")
-    return pd.DataFrame(columns)
+    return operator_table(operators(network, image_size))
+
+
+def operators(network: ResNetSpec | str | nn.Module, image_size: tuple[int, int] | None = None) -> list[Operator]:
+    """The graph of a network; arguments and errors as for `layer_table`."""
+    if isinstance(network, nn.Module):
+        first = next((module for module in network.modules() if isinstance(module, nn.Conv2d)), None)
+        return trace(network, (first.in_channels if first else 3, *(image_size or (224, 224))))
+    return trace(*zoo.network(network, image_size))
 
 
 def layers(network: ResNetSpec | str | nn.Module, image_size: tuple[int, int] | None = None) -> list[Layer]:
     """The rows of `layer_table`."""
-    model, input_shape = _resolve(network, image_size)
-    return _label(trace(model, input_shape))
+    return label(operators(network, image_size))
+
+
+def operator_table(graph: list[Operator]) -> pd.DataFrame:
+    """The layer table of a graph."""
+    rows = label(graph)
+    columns: dict[str, Any] = {name: [getattr(row, name) for row in rows] for name in _COLUMNS}
+    for name in ("block", "groups"):  # whole numbers or None
+        columns[name] = pd.array(columns[name], dtype="Int64")
+    return pd.DataFrame(columns)
 
 
 def stage_table(table: pd.DataFrame) -> pd.DataFrame:
@@ -121,22 +134,16 @@ _SUMS = ("params", "macs", "activation_bytes")
 _COLUMNS = [item.name for item in fields(Layer)]
 
 
-def _resolve(network: ResNetSpec | str | nn.Module, size: tuple[int, int] | None) -> tuple[nn.Module, Shape]:
-    if isinstance(network, nn.Module):
-        first = next((module for module in network.modules() if isinstance(module, nn.Conv2d)), None)
-        return network, (first.in_channels if first else 3, *(size or (224, 224)))
-    return zoo.network(network, size)
-
-
 # --- stages and blocks
 
 _IN_STAGE = re.compile(r"layer(\d+)\.(\d+)(?:\.|$)")
 
 
-def _label(operators: list[Operator]) -> list[Layer]:
-    label: Callable[[int], tuple[str, int | None]]
-    label = _by_name(operators) if _has_named_stages(operators) else _by_resolution(operators)
-    return [_row(operator, *label(index)) for index, operator in enumerate(operators)]
+def label(operators: list[Operator]) -> list[Layer]:
+    """The rows of a graph's layer table: each operator with its stage and block."""
+    place: Callable[[int], tuple[str, int | None]]
+    place = _by_name(operators) if _has_named_stages(operators) else _by_resolution(operators)
+    return [_row(operator, *place(index)) for index, operator in enumerate(operators)]
 
 
 def _has_named_stages(operators: list[Operator]) -> bool:

@@ -61,6 +61,28 @@ def second_opinion(network: ResNetSpec | str, image_size: tuple[int, int] | None
     return pd.DataFrame(rows, columns=["tool", "params", "macs", "difference", "reason"]).astype({"params": "Int64"})
 
 
+def torchinfo_text(network: ResNetSpec | str, depth: int) -> str:
+    """torchinfo's own summary of one image's way through the network, as text.
+
+    Args:
+        network: a spec or a name of the zoo.
+        depth: how many levels of modules it goes down; 1 are the stages, 2 the blocks, 3 and 4 their layers.
+    """
+    model, input_shape = zoo.network(network)
+    with evaluating(model):
+        return str(
+            torchinfo.summary(
+                model,
+                (1, *input_shape),
+                device="meta",
+                verbose=0,
+                depth=depth,
+                row_settings=("var_names", "depth"),
+                col_names=("input_size", "output_size", "kernel_size", "num_params", "mult_adds"),
+            )
+        )
+
+
 def _published(network: ResNetSpec | str, image_size: tuple[int, int] | None) -> zoo.Published | None:
     """What torchvision prints, where the network is its own, at the size that it was counted at."""
     if image_size is not None:
@@ -80,6 +102,6 @@ def _torchinfo_extra(model: nn.Module, table: pd.DataFrame) -> int:
             extra += bias.numel() * math.prod(shape[1:])
         elif kind == "linear" and bias is not None:
             extra += bias.numel()
-        elif kind not in ("conv", "linear"):
+        elif kind not in ("conv", "linear", "multiply"):  # a learned scale is neither weight nor bias to it
             extra += params
     return extra

@@ -26,7 +26,7 @@ TORCHVISION = (
 TIMM_V2 = (
     *("resnetv2_18", "resnetv2_34", "resnetv2_50", "resnetv2_101", "resnetv2_152"),
     *("resnetv2_18d", "resnetv2_34d", "resnetv2_50d", "resnetv2_101d", "resnetv2_152d"),
-    *("resnetv2_50t", "resnetv2_50d_gn"),
+    "resnetv2_50t",
 )
 TIMM = (
     *("resnet26", "resnet200", "resnet50c", "resnet101c", "resnet152c", "resnet50s", "resnet101s", "resnet152s"),
@@ -159,13 +159,13 @@ def test_a_preset_takes_timms_weights_and_gives_its_output_at_every_output_strid
     same_output(theirs, build(spec, "meta"), ours_from(name), image(64, 64 if even else 45))
 
 
-def test_resnetv2_50d_gn_is_timms_but_for_the_groups_of_the_stem() -> None:
+def test_group_norm_is_timms_but_for_groups_of_one_channel() -> None:
     depths = (2, 1, 1, 1)
     theirs = library_net("resnetv2_50d_gn", layers=depths)
     for norm in (theirs.stem.norm1, theirs.stem.norm2):
         assert (norm.num_groups, norm.num_channels) == (32, 32)
         norm.num_groups = 16
-    ours = build(replace(PRESETS["resnetv2_50d_gn"], depths=depths), "meta")
+    ours = build(replace(PRESETS["resnetv2_50d"], norm="group", depths=depths), "meta")
     same_output(theirs, ours, ours_from_resnetv2, image(64, 45))
 
 

@@ -1,0 +1,244 @@
+"""The theoretical receptive field: which pixels of the image a unit of each layer can see, however weakly.
+
+Along one axis of the image the units of a map see windows of one size at even steps: unit i those from lo + i * stride
+to hi + i * stride. Every operator makes new windows of old ones, so one sweep over the graph gives all (Araujo, Norris
+& Sim 2019, Computing Receptive Fields of Convolutional Neural Networks, doi 10.23915/distill.00021).
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+import pandas as pd
+from torch import nn
+
+from explorer.analysis.graph import IMAGE, Operator
+from explorer.analysis.layers import label, operators
+from explorer.analysis.rules import POINTWISE, Activation, Origin, Source, UnknownOperator, Window
+from explorer.errors import Refusal
+from explorer.spec import ResNetSpec
+
+
+class NoField(Refusal):
+    """Units of one layer that do not see windows of one size at even steps."""
+
+
+@dataclass(frozen=True, slots=True)
+class Axis:
+    """What the units along one axis of a map see: unit i the pixels from lo + i * stride to hi + i * stride.
+
+    Pixels are counted from 0; those below 0 are padding. `place` is the axis of the tensor, counted from its last, -1.
+    """
+
+    stride: int
+    lo: int
+    hi: int
+    place: int
+
+    @property
+    def size(self) -> int:
+        """Pixels from the first to the last."""
+        return self.hi - self.lo + 1
+
+    @property
+    def start(self) -> float:
+        """The centre of unit 0, in pixels whose own centres are at 0, 1, 2 ...: a half where the size is even."""
+        return (self.lo + self.hi) / 2
+
+    @property
+    def padding(self) -> int:
+        """Pixels that unit 0 sees before the image."""
+        return -self.lo
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """The receptive field of a map: the smallest box with every pixel that any channel of a unit sees by any path.
+
+    A channel may see less, as do those of an Inception module's shorter branches, and a pixel in the box may be a hole.
+    `aligned`: wherever paths met, their windows had one centre. `global_context`: besides, a weight or a norm on the
+    way depends on the whole image (squeeze-and-excitation, group norm).
+    """
+
+    height: Axis
+    width: Axis
+    aligned: bool = True
+    global_context: bool = False
+
+
+_IMAGE = Field(Axis(1, 0, 0, -2), Axis(1, 0, 0, -1))
+
+
+def field_sweep(operators: Sequence[Operator]) -> list[Field | None]:
+    """The receptive field behind each operator of a graph.
+
+    None: it has no local one, as it sees the whole image or is no map any more (global pooling, flattening and what
+    comes of them), or as it is a map of parts of several sizes (an adaptive pool whose windows differ).
+    A gate of that kind leaves the field of the map that it weighs as it is, and so does a norm that takes its
+    statistics from the map itself (group norm, layer norm over pixels; not batch norm in eval mode, nor local response
+    norm): `global_context` says so.
+
+    Raises:
+        UnknownOperator: nobody knows where an operator looks. NoField: maps of two strides meet, say.
+    """
+    fields: list[Field | None] = []
+    for operator in operators:
+        came = [_IMAGE if made_by == IMAGE else fields[made_by] for made_by in operator.inputs]
+        fields.append(_behind(operator, came))
+    return fields
+
+
+def receptive_fields(network: ResNetSpec | str | nn.Module, image_size: tuple[int, int] | None = None) -> pd.DataFrame:
+    """A row an operator: the receptive field behind it, in input pixels; in the order of `layer_table`, row by row.
+
+    Args:
+        network, image_size: as for `layer_table`. The size of the image matters to adaptive pools and to padding
+        "same" only.
+
+    Returns:
+        name, stage: as in `layer_table`.
+        size, stride, start, padding: along both axes, and a pair (height, width) only where they differ. Unit i is
+        centred on pixel start + i * stride (pixels from 0, a half where the size is even) and sees size pixels, the
+        first of them -padding + i * stride. None where there is no local field.
+        aligned: whether all paths to it have one centre; None where there is no local field.
+        global_context: whether it depends on the whole image too, or only; see `field_sweep`.
+
+    Raises:
+        UnknownNetwork, UnknownOperator, DoesNotFit: as `layer_table`. UnknownOperator, NoField: as `field_sweep`.
+
+    >>> fields = receptive_fields("resnet50").set_index("name")
+    >>> fields.loc["layer4.2.relu3", ["size", "stride", "start", "padding"]].tolist()
+    [427, 32, 0.0, 213]
+    """
+    return field_table(operators(network, image_size))
+
+
+def field_table(graph: Sequence[Operator]) -> pd.DataFrame:
+    """The table of `receptive_fields`, of a graph."""
+    rows, fields = label(list(graph)), field_sweep(graph)
+    columns: dict[str, Iterable[object]] = {"name": [row.name for row in rows], "stage": [row.stage for row in rows]}
+    for number in ("size", "stride", "start", "padding"):
+        values = [field and _both(getattr(field.height, number), getattr(field.width, number)) for field in fields]
+        columns[number] = pd.Series(values, dtype=object)  # else pandas makes floats of integers beside None
+    columns["aligned"] = pd.Series([field and field.aligned for field in fields], dtype=object)
+    columns["global_context"] = [field is None or field.global_context for field in fields]
+    return pd.DataFrame(columns)
+
+
+def field_by_stage(table: pd.DataFrame) -> pd.DataFrame:
+    """The last local receptive field of each stage of such a table: stage, size, stride; None where there is none.
+
+    >>> field_by_stage(receptive_fields("resnet50"))["size"].tolist()
+    [11, 35, 91, 267, 427, None]
+    """
+    rows: dict[str, tuple[object, object]] = {}
+    for stage, size, stride in zip(table["stage"], table["size"], table["stride"], strict=True):
+        rows[stage] = (size, stride) if size is not None else rows.get(stage, (None, None))
+    sizes, strides = zip(*rows.values(), strict=True)
+    return pd.DataFrame(
+        {"stage": list(rows), "size": pd.Series(sizes, dtype=object), "stride": pd.Series(strides, dtype=object)}
+    )
+
+
+def _both(height: float, width: float) -> object:
+    return height if height == width else (height, width)
+
+
+def _behind(operator: Operator, fields: list[Field | None]) -> Field | None:
+    """The field behind an operator, from those of what it takes."""
+    if all(field is None for field in fields):
+        return None
+    effect = operator.effect
+    if (effect.window is not None or effect.kind == "linear") and any(field is not None for field in fields[1:]):
+        raise UnknownOperator(f"At {operator.name} the weights depend on pixels, and there is no rule for that.")
+    if effect.window is not None:
+        found = [field and _through_window(operator.name, field, effect.window) for field in fields]
+    elif effect.origins is None:
+        raise UnknownOperator(
+            f"There is no rule for what {operator.name} ({effect.kind}) sees, so the receptive field would be a guess."
+        )
+    elif effect.origins == POINTWISE:
+        found = [
+            field and _in_place(operator, field, taken) for field, taken in zip(fields, operator.takes, strict=True)
+        ]
+    else:
+        found, *others = (
+            [field and _through_origin(operator.name, field, origin, output) for field in fields]
+            for origin, output in zip(effect.origins, operator.gives, strict=True)
+        )
+        if any(other != found for other in others):
+            raise NoField(f"At {operator.name} the map is divided into parts that see different pixels.")
+    local = [field for field in found if field is not None]
+    if not local:
+        return None
+    field = local[0] if len(local) == 1 else _hull(operator.name, local)
+    mixed = field.height.place in effect.mixes or field.width.place in effect.mixes
+    if (mixed or len(local) < len(found)) and not field.global_context:
+        field = replace(field, global_context=True)
+    return field
+
+
+def _look(axis: Axis, source: Source, place: int) -> Axis:
+    """What the units see that look at others: unit i at `reach` of them, from start + i * step on."""
+    lo = axis.lo + source.start * axis.stride
+    return Axis(axis.stride * source.step, lo, lo + axis.size - 1 + (source.reach - 1) * axis.stride, place)
+
+
+def _through_window(name: str, field: Field, window: Window) -> Field:
+    def slide(axis: Axis) -> Axis:
+        place = axis.place
+        if place < -2:
+            raise NoField(f"At {name} a window slides along another axis than the image's two.")
+        reach = window.dilation[place] * (window.kernel[place] - 1) + 1
+        return _look(axis, Source(place, window.stride[place], -window.padding[place], reach), place)
+
+    return Field(slide(field.height), slide(field.width), field.aligned, field.global_context)
+
+
+def _through_origin(name: str, field: Field, origin: Origin, output: Activation) -> Field | None:
+    axes = [
+        _look(axis, source, place - len(origin))
+        for axis in (field.height, field.width)
+        for place, source in enumerate(origin)
+        if source is not None and source.axis == axis.place
+    ]
+    if len(axes) < 2:
+        if axes and output.shape[axes[0].place] > 1:
+            raise NoField(f"At {name} one axis of the image is gone and the other is left.")
+        return None
+    height, width = axes
+    return Field(height, width, field.aligned, field.global_context)
+
+
+def _in_place(operator: Operator, field: Field, taken: Activation) -> Field | None:
+    """The field itself, unless it is one unit's that is handed to all."""
+    [output] = operator.gives
+    places = field.height.place, field.width.place
+    before, after = ([shape[place] for place in places] for shape in (taken.shape, output.shape))
+    if before == after:
+        return field
+    if before == [1, 1]:
+        return None
+    raise NoField(
+        f"At {operator.name} a map of {before[0]}x{before[1]} goes into one of {after[0]}x{after[1]}, unit for unit."
+    )
+
+
+def _hull(name: str, fields: list[Field]) -> Field:
+    """The smallest windows that hold those of all branches."""
+    if all(field is fields[0] for field in fields):
+        return fields[0]
+
+    def union(axes: list[Axis]) -> Axis:
+        strides = {(axis.stride, axis.place) for axis in axes}
+        if len(strides) > 1:
+            apart = " and ".join(str(stride) for stride, _ in sorted(strides))
+            raise NoField(f"At {name} branches meet whose units do not belong together (strides of {apart}).")
+        return replace(axes[0], lo=min(axis.lo for axis in axes), hi=max(axis.hi for axis in axes))
+
+    centres = {(field.height.start, field.width.start) for field in fields}
+    return Field(
+        union([field.height for field in fields]),
+        union([field.width for field in fields]),
+        len(centres) == 1 and all(field.aligned for field in fields),
+        any(field.global_context for field in fields),
+    )

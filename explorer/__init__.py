@@ -12,12 +12,19 @@ from explorer.spec import PRESETS, ResNetSpec, SpecError
 
 if TYPE_CHECKING:
     from explorer.analysis.layers import layer_table
+    from explorer.analysis.receptive import receptive_fields
+    from explorer.export.source import export_source
     from explorer.models.resnet import build
 
-__all__ = ["PRESETS", "ResNetSpec", "SpecError", "build", "layer_table"]
+__all__ = ["PRESETS", "ResNetSpec", "SpecError", "build", "export_source", "layer_table", "receptive_fields"]
 
 # PyTorch takes seconds to import, so it comes with the first use of what needs it and not with the package.
-_LATER = {"build": "explorer.models.resnet", "layer_table": "explorer.analysis.layers"}
+_LATER = {
+    "build": "explorer.models.resnet",
+    "export_source": "explorer.export.source",
+    "layer_table": "explorer.analysis.layers",
+    "receptive_fields": "explorer.analysis.receptive",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -1,4 +1,4 @@
-"""What leaves the app as a file: tables that a spreadsheet reads."""
+"""Tables and arrays as files."""
 
 import io
 from typing import Any
@@ -20,6 +20,12 @@ def readable_table(table: pd.DataFrame) -> pd.DataFrame:
 def csv(table: pd.DataFrame) -> bytes:
     """The table as CSV in UTF-8, a header line first; what is unknown is left empty."""
     return readable_table(table).to_csv(index=False).encode()
+
+
+def markdown(table: pd.DataFrame) -> bytes:
+    """The table in Markdown, in UTF-8; what is unknown is left empty."""
+    shown = readable_table(table)
+    return (shown.astype(object).where(shown.notna(), None).to_markdown(index=False) + "\n").encode()
 
 
 def npy(array: NDArray[Any]) -> bytes:

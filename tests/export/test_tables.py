@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from explorer.analysis.layers import layer_table, stage_table
-from explorer.export import csv, npy, readable_table
+from explorer.export.tables import csv, npy, readable_table
 
 WINDOWS = ("kernel", "stride", "padding", "dilation", "input_shape", "output_shape")
 COUNTS = ("params", "macs", "activation_bytes")

@@ -14,7 +14,7 @@ from benchmarks.browser import ARGUMENTS, chromium, served
 from benchmarks.timing import show
 from explorer import PRESETS, layer_table
 from explorer.analysis.layers import stage_table
-from explorer.export import readable_table
+from explorer.export.tables import readable_table
 from explorer.figures.layers import stage_chart
 
 WATCH = """() => {

@@ -32,6 +32,7 @@ COLUMN_TITLES = {
     "params": "Parameters by stage",
     "macs": "MACs by stage",
     "activation_bytes": "Activation bytes by stage",
+    "receptive_field": "Receptive field by stage, px",
 }
 
 

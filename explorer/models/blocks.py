@@ -141,8 +141,8 @@ class ConvolutionalBlockAttention(nn.Module):
     def __init__(self, channels: int, device: torch.device | None = None) -> None:
         super().__init__()
         reduced = max(1, (channels + 8) // 16)
-        self.mean = nn.AdaptiveAvgPool2d(1)
-        self.max = nn.AdaptiveMaxPool2d(1)
+        self.mean_pool = nn.AdaptiveAvgPool2d(1)
+        self.max_pool = nn.AdaptiveMaxPool2d(1)
         self.fc1 = nn.Conv2d(channels, reduced, 1, bias=False, device=device)
         self.relu_mean = nn.ReLU()
         self.relu_max = nn.ReLU()
@@ -154,8 +154,8 @@ class ConvolutionalBlockAttention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(n, c, h, w) to the same shape, each channel and then each pixel weighed between 0 and 1."""
-        means = self.fc2(self.relu_mean(self.fc1(self.mean(x))))
-        maxima = self.fc2(self.relu_max(self.fc1(self.max(x))))
+        means = self.fc2(self.relu_mean(self.fc1(self.mean_pool(x))))
+        maxima = self.fc2(self.relu_max(self.fc1(self.max_pool(x))))
         x = x * self.channel_gate(means + maxima)
         pixels = torch.cat([x.mean(1, keepdim=True), x.amax(1, keepdim=True)], 1)
         return x * self.pixel_gate(self.bn(self.conv(pixels)))

@@ -26,7 +26,7 @@ class ResNet(nn.Module):
         self.bn1 = None if norm_first else layers.norm(spec.stem_channels)
         self.relu = None if relu_first else layers.activation()
         self.maxpool = _stem_pool(layers)
-        for stage, places in enumerate(_places(spec), 1):
+        for stage, places in enumerate(stage_places(spec), 1):
             blocks = (BLOCKS[spec.activation_order](layers, place) for place in places)
             self.add_module(f"layer{stage}", nn.Sequential(*blocks))
         channels = spec.stage_width(len(spec.depths)) * spec.expansion
@@ -131,7 +131,7 @@ def _stem_pool(layers: Layers) -> nn.Module | None:
     return nn.Sequential(nn.MaxPool2d(3, 1, padding=1), layers.antialias(2))
 
 
-def _places(spec: ResNetSpec) -> Iterator[list[Place]]:
+def stage_places(spec: ResNetSpec) -> Iterator[list[Place]]:
     """The blocks of each stage; once `output_stride` is reached a stage dilates instead of striding."""
     c_in, reached, dilation, number = spec.stem_channels, spec.stem_stride, 1, 0
     for stage, depth in enumerate(spec.depths, 1):

@@ -5,7 +5,7 @@ import streamlit as st
 
 from explorer.attribution import METHODS, Attribution, attribute, predict
 from explorer.attribution.methods import BASELINES
-from explorer.export import csv, npy
+from explorer.export.tables import csv, npy
 from explorer.figures.attribution import attribution_chart, prediction_chart
 from explorer.figures.theme import config
 from explorer.jobs import Progress

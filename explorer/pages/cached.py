@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from explorer.analysis.layers import Totals
+    from explorer.analysis.likeness import Fit, Likeness
 
 
 @st.cache_resource(show_spinner="Loading PyTorch, once for everyone on this server …")
@@ -43,20 +44,64 @@ def warm_up() -> None:
 
 @dataclass(frozen=True)
 class Layers:
-    """The layer table of a spec and its sums; shared by all sessions, so nobody changes it."""
+    """The layer table of a spec and its sums; shared by all sessions, so nobody changes it.
+
+    Both tables have a column `receptive_field` too, the side in pixels. `field` is that of the last feature map,
+    `global_context` whether its units depend on the whole image besides, through a gate say.
+    """
 
     table: "pd.DataFrame"
     stages: "pd.DataFrame"
     totals: "Totals"
+    field: int
+    global_context: bool
 
 
 @st.cache_resource(max_entries=64, show_spinner="Counting …")
 def layers(spec: ResNetSpec) -> Layers:
     """The analysis behind the Build page."""
     from explorer.analysis import layers as analysis
+    from explorer.analysis.receptive import field_by_stage, field_table
 
-    table = analysis.layer_table(spec)
-    return Layers(table, analysis.stage_table(table), analysis.totals(table))
+    operators = analysis.operators(spec)
+    table, fields = analysis.operator_table(operators), field_table(operators)
+    table["receptive_field"] = fields["size"].astype("Int64")
+    stages = analysis.stage_table(table)
+    stages["receptive_field"] = field_by_stage(fields)["size"].astype("Int64")
+    last = fields[fields["size"].notna()].iloc[-1]
+    return Layers(table, stages, analysis.totals(table), int(last["size"]), bool(last["global_context"]))
+
+
+@st.cache_data(max_entries=256, show_spinner=False)
+def likeness(spec: ResNetSpec, preset: str) -> "Likeness":
+    """The library's network beside a spec."""
+    from explorer.analysis import likeness as analysis
+
+    return analysis.likeness(spec, preset)
+
+
+@st.cache_data(max_entries=256, show_spinner="Comparing …")
+def fit(spec: ResNetSpec, other: "Likeness") -> "Fit":
+    """How the weights of the library's network go into a spec's."""
+    from explorer.analysis import likeness as analysis
+
+    return analysis.fit(spec, other)
+
+
+@st.cache_data(max_entries=64, show_spinner=False)
+def changes(spec: ResNetSpec, other: ResNetSpec) -> "pd.DataFrame":
+    """The stages of two specs side by side."""
+    from explorer.analysis.changes import change_table
+
+    return change_table(layers(spec).stages, layers(other).stages)
+
+
+@st.cache_data(max_entries=32, show_spinner="Writing …")
+def source(spec: ResNetSpec) -> str:
+    """The spec as standalone PyTorch source."""
+    from explorer.export.source import export_source
+
+    return export_source(spec)
 
 
 @st.cache_resource(show_spinner=False)
@@ -68,8 +113,9 @@ def job_queue() -> JobQueue:
 
         torch.set_num_threads(max(1, (os.cpu_count() or 2) // 2))
 
-    # A person has three results on their pages: comparison, prediction, attribution; each may be on its way.
-    return JobQueue(workers=1, waiting=32, per_owner=3, initializer=fewer_threads)
+    # A person's pages have seven results that may be on their way: comparison, summary, memory, budget, ONNX,
+    # prediction, attribution.
+    return JobQueue(workers=1, waiting=32, per_owner=7, initializer=fewer_threads)
 
 
 @st.cache_resource(show_spinner=False)

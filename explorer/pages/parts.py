@@ -1,9 +1,42 @@
-"""Small things that every page draws alike."""
+"""What every page draws alike: the columns of tables, and downloads."""
 
 from collections.abc import Callable
 from typing import Any
 
 import streamlit as st
+
+COLUMNS: dict[str, Any] = {
+    "name": st.column_config.TextColumn("layer", help="The dotted name of the module, as in PyTorch's state_dict."),
+    "stage": st.column_config.TextColumn(help="stem, stages from 1, head."),
+    "block": st.column_config.NumberColumn(help="The block inside its stage, from 1."),
+    "layers": st.column_config.NumberColumn(help="Rows of the layer table in this stage."),
+    "kind": st.column_config.TextColumn(help="What the layer does."),
+    "kernel": st.column_config.TextColumn(help="Height x width of the window, in pixels of its input."),
+    "stride": st.column_config.TextColumn(help="Steps of the window, in pixels of its input."),
+    "padding": st.column_config.TextColumn(help="Pixels added at each side."),
+    "dilation": st.column_config.TextColumn(help="Distance of the window's taps, in pixels of its input."),
+    "groups": st.column_config.NumberColumn(help="Into how many groups the channels of a convolution are divided."),
+    "input_shape": st.column_config.TextColumn("input", help="Channels x height x width, for one image."),
+    "output_shape": st.column_config.TextColumn("output", help="Channels x height x width, for one image."),
+    "params": st.column_config.NumberColumn(format="localized", help="Weights and biases."),
+    "macs": st.column_config.NumberColumn("MACs", format="localized", help="Multiply-accumulates for one image."),
+    "activation_bytes": st.column_config.NumberColumn(
+        "activations, B", format="localized", help="Bytes of the output at float32, for one image; a view takes none."
+    ),
+    "receptive_field": st.column_config.NumberColumn(
+        "receptive field, px",
+        format="localized",
+        help="Side of the square of input pixels that one number depends on, parts outside the image included; a dash "
+        "behind the global pool. A gate's look at the whole map is not counted.",
+    ),
+    "difference": st.column_config.NumberColumn("difference, MACs", format="localized", help="Its MACs less ours."),
+}
+
+
+def table(content: Any, key: str, **more: Any) -> Any:
+    """A table with the columns above; what is unknown is a dash."""
+    settings = {"hide_index": True, "placeholder": "-", "column_config": COLUMNS, **more}
+    return st.dataframe(content, key=key, **settings)
 
 
 def download(label: str, make: Callable[..., bytes], content: Any, file_name: str, mime: str, about: str) -> None:

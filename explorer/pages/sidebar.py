@@ -20,6 +20,7 @@ from explorer.spec import (
 )
 
 _NAMES = [item.name for item in fields(ResNetSpec)]
+_PLAIN = [name for name in _NAMES if not isinstance(knob(name).default, tuple)]  # one control each
 _GROUPS = tuple(dict.fromkeys(knob(name).group for name in _NAMES))
 _FOREIGN = ("utm_", "fbclid", "gclid", "mc_")  # what mail and social sites append to a link that somebody shares
 
@@ -88,6 +89,17 @@ def preset() -> str:
     return name
 
 
+def pin() -> None:
+    """Keep the net as it is now, to compare later ones with."""
+    st.session_state.pinned = current()
+
+
+def pinned() -> ResNetSpec | None:
+    """The net that was pinned in this session."""
+    spec: ResNetSpec | None = st.session_state.get("pinned")
+    return spec
+
+
 def link_problem() -> str | None:
     """What was wrong with the link that this session began with, until the person changes the net."""
     problem: str | None = st.session_state.get("link_problem")
@@ -105,9 +117,14 @@ def _from_link() -> dict[str, Any]:
     return {"preset": name, **_controls(spec)}
 
 
-def _use_preset() -> None:
+def use(spec: ResNetSpec) -> None:
+    """Set the controls to a net; for callbacks, which run before the controls are drawn."""
     _changed()
-    st.session_state.update(_controls(PRESETS[st.session_state.preset]))
+    st.session_state.update(_controls(spec))
+
+
+def _use_preset() -> None:
+    use(PRESETS[st.session_state.preset])
 
 
 def _changed() -> None:
@@ -115,47 +132,52 @@ def _changed() -> None:
 
 
 def _controls(spec: ResNetSpec) -> dict[str, Any]:
-    """What the controls say for a spec; a stage that it has not keeps one block for when it is added."""
-    depths = spec.depths + (1,) * (MAX_STAGES - len(spec.depths))
-    return {
-        "stages": len(spec.depths),
-        **{f"depths.{stage}": depth for stage, depth in enumerate(depths)},
-        "image_size.0": spec.image_size[0],
-        "image_size.1": spec.image_size[1],
-        **{name: getattr(spec, name) for name in _NAMES if name not in ("depths", "image_size")},
-    }
+    """What the controls say for a spec; a stage that it has not gets one block, for when it is added."""
+    stages = len(spec.depths)
+    controls: dict[str, Any] = {name: getattr(spec, name) for name in _PLAIN}
+    controls |= {"stages": stages, "own_widths": bool(spec.stage_widths)}
+    controls |= {f"image_size.{axis}": spec.image_size[axis] for axis in (0, 1)}
+    for stage in range(MAX_STAGES):
+        there = stage < stages
+        controls[f"depths.{stage}"] = spec.depths[stage] if there else 1
+        controls[f"strides.{stage}"] = spec.stage_stride(stage + 1) if there else 2
+        controls[f"stage_widths.{stage}"] = spec.stage_width(stage + 1 if there else stages)
+    return controls
 
 
 def _values() -> dict[str, Any]:
     """The fields as the controls have them, a net or not."""
     state = st.session_state
+    stages = range(state["stages"])
+    strides = tuple(state[f"strides.{stage}"] for stage in stages)
+    usual = tuple(min(stage + 1, 2) for stage in stages)
     return {
-        **{name: state[name] for name in _NAMES if name not in ("depths", "image_size")},
-        "depths": tuple(state[f"depths.{stage}"] for stage in range(state["stages"])),
+        **{name: state[name] for name in _PLAIN},
+        "depths": tuple(state[f"depths.{stage}"] for stage in stages),
+        "strides": () if strides == usual else strides,
+        "stage_widths": tuple(state[f"stage_widths.{stage}"] for stage in stages) if state["own_widths"] else (),
         "image_size": (state["image_size.0"], state["image_size.1"]),
     }
 
 
 def _control(name: str, values: Mapping[str, Any]) -> None:
-    """The widget of one field; disabled where the field has no effect beside the others."""
+    """The widget or widgets of one field; disabled where the field has no effect beside the others."""
     rules = knob(name)
     help_text = f"{rules.help}\n\n*{rules.source}*"
-    if name == "depths":
-        _depths(rules, help_text, values)
-    elif name == "image_size":
-        for column, axis in zip(st.columns(2), (0, 1), strict=True):
-            label = ("Height, px", "Width, px")[axis]
-            column.number_input(label, rules.low, rules.high, **_settings(f"image_size.{axis}", help_text))
+    if name in _SPECIAL:
+        _SPECIAL[name](rules, help_text, values)
+        return
+    settings = {**_settings(name, help_text), "disabled": not applies(name, values)}
+    if rules.choices:
+        st.segmented_control(rules.label, rules.choices, required=True, format_func=_choice, **settings)
+    elif rules.stops:
+        own = () if values[name] is None else (values[name],)
+        stops: list[float | None] = [*((None,) if rules.optional else ()), *sorted({*rules.stops, *own})]
+        st.select_slider(rules.label, stops, format_func=_stop, **settings)
+    elif isinstance(rules.default, bool):
+        st.toggle(rules.label, **settings)
     else:
-        settings = {**_settings(name, help_text), "disabled": not applies(name, values)}
-        if rules.choices:
-            st.segmented_control(rules.label, rules.choices, required=True, format_func=_choice, **settings)
-        elif rules.stops:
-            st.select_slider(rules.label, sorted({*rules.stops, values[name]}), **settings)
-        elif rules.high:
-            st.number_input(rules.label, rules.low, rules.high, **settings)
-        else:
-            st.toggle(rules.label, **settings)
+        st.number_input(rules.label, rules.low, rules.high, **settings)
 
 
 def _depths(rules: Knob, help_text: str, values: Mapping[str, Any]) -> None:
@@ -171,6 +193,38 @@ def _depths(rules: Knob, help_text: str, values: Mapping[str, Any]) -> None:
         st.slider(label, rules.low, max(most, depth), **_settings(f"depths.{stage}", help_text))
 
 
+def _strides(rules: Knob, help_text: str, values: Mapping[str, Any]) -> None:
+    for stage in range(len(values["depths"])):
+        label = f"{rules.label} {stage + 1}"
+        st.segmented_control(label, (1, 2), required=True, **_settings(f"strides.{stage}", help_text))
+
+
+def _stage_widths(rules: Knob, help_text: str, values: Mapping[str, Any]) -> None:
+    st.toggle(
+        "A width for each stage",
+        **{**_settings("own_widths", help_text), "on_change": _own_widths},
+    )
+    for stage in range(len(values["stage_widths"])):
+        label = f"{rules.label} {stage + 1}"
+        st.number_input(label, rules.low, rules.high, **_settings(f"stage_widths.{stage}", help_text))
+
+
+def _own_widths() -> None:
+    """Begin with the widths that the stages have."""
+    _changed()
+    width = st.session_state["width"]
+    st.session_state.update({f"stage_widths.{stage}": width * 2**stage for stage in range(MAX_STAGES)})
+
+
+def _image_size(rules: Knob, help_text: str, values: Mapping[str, Any]) -> None:
+    for column, axis in zip(st.columns(2), (0, 1), strict=True):
+        label = ("Height, px", "Width, px")[axis]
+        column.number_input(label, rules.low, rules.high, **_settings(f"image_size.{axis}", help_text))
+
+
+_SPECIAL = {"depths": _depths, "strides": _strides, "stage_widths": _stage_widths, "image_size": _image_size}
+
+
 def _settings(key: str, help_text: str) -> dict[str, Any]:
     """What every control has; its value outlives the runs that do not draw it, on another page say."""
     return {"key": key, "on_change": _changed, "help": help_text, "persist_state": "session"}
@@ -178,3 +232,7 @@ def _settings(key: str, help_text: str) -> dict[str, Any]:
 
 def _choice(value: Any) -> str:
     return str(value).replace("_", " ")
+
+
+def _stop(value: float | None) -> str:
+    return "as usual" if value is None else f"{value:g}"

@@ -2,7 +2,10 @@
 
 import io
 import re
+import subprocess
+import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -95,15 +98,92 @@ def test_a_broken_link_and_a_refused_net_are_sentences(page: Page, address: str)
     expect(page.get_by_text("Traceback")).to_have_count(0)
 
 
+def open_section(page: Page, name: str) -> None:
+    page.get_by_role("radio", name=name, exact=True).click()
+
+
 def test_the_layer_table_is_downloaded(page: Page, address: str) -> None:
     page.goto(f"{address}/?net=resnet18")
     expect(params(page)).to_have_text("11,689,512")
+    open_section(page, "Layers")
     with page.expect_download() as download:
         page.get_by_role("button", name="Layers as CSV").click()
     table = pd.read_csv(download.value.path())
     assert download.value.suggested_filename == "resnet18_layers.csv"
     assert table.params.sum() == 11_689_512
     assert table.kernel[0] == "7x7"
+
+
+def click_box(page: Page, words: str) -> None:
+    """Click on the middle of a box of the diagram."""
+    text = page.get_by_test_id("stPlotlyChart").locator(".barlayer text").filter(has_text=words).first
+    text.scroll_into_view_if_needed()
+    box = text.bounding_box()
+    assert box is not None
+    page.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+
+
+def test_a_stage_and_a_block_are_opened_in_the_diagram_and_closed_again(page: Page, address: str) -> None:
+    page.goto(f"{address}/?net=resnet50")
+    chart = page.get_by_test_id("stPlotlyChart")
+    expect(chart).to_contain_text("Stage 3")
+    expect(chart).not_to_contain_text("2 to 6")
+    click_box(page, "Stage 3")
+    expect(chart).to_contain_text("2 to 6")
+    expect(chart).not_to_contain_text("conv2")
+    click_box(page, "2 to 6")
+    expect(chart).to_contain_text("conv2")
+    expect(chart).to_contain_text("589.8 k params")  # 3 * 3 * 256 * 256
+    expect(page.get_by_role("combobox", name="Open")).to_have_value("Stage 3, blocks 2 to 6")
+    click_box(page, "Stage 3")
+    expect(chart).not_to_contain_text("2 to 6")
+    choose_preset(page, "cifar_resnet1202")
+    expect(chart).to_contain_text("x 200")
+
+
+def test_the_diagram_is_saved_as_svg(page: Page, address: str) -> None:
+    page.goto(f"{address}/?net=resnet18")
+    chart = page.get_by_test_id("stPlotlyChart")
+    expect(chart).to_contain_text("Stage 4")
+    chart.hover()
+    with page.expect_download() as download:
+        chart.locator(".modebar-btn").first.click()
+    assert download.value.suggested_filename == "resnet18_blocks.svg"
+    text = Path(download.value.path()).read_text()
+    assert text.startswith("<svg")
+    assert "Stage 4" in text
+
+
+def test_a_net_is_pinned_and_the_next_one_told_apart(page: Page, address: str) -> None:
+    page.goto(f"{address}/?net=resnet18")
+    open_section(page, "What changed")
+    expect(page.get_by_text("The same net as resnet18.")).to_be_visible()
+    expect(page.get_by_text("Its state_dict loads")).to_be_visible()
+    press(page, "Blocks in stage 4", "ArrowRight")
+    expect(page.get_by_text("depths 2-2-2-2 → 2-2-2-3")).to_be_visible()
+    page.get_by_role("button", name="Pin this net").click()
+    page.get_by_role("radio", name="pinned net").click()
+    expect(page.get_by_text("The same net as pinned net.")).to_be_visible()
+    press(page, "Width", "ArrowRight")
+    expect(page.get_by_text("Changed from pinned net: width 64 → 72")).to_be_visible()
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Changes as CSV").click()
+    table = pd.read_csv(download.value.path()).set_index("stage")
+    pinned = replace(PRESETS["resnet18"], depths=(2, 2, 2, 3))
+    change = layer_table(replace(pinned, width=72)).params.sum() - layer_table(pinned).params.sum()
+    assert table.params_change["whole net"] == change
+
+
+def test_the_exported_source_runs_without_this_package(page: Page, address: str, tmp_path: Path) -> None:
+    page.goto(f"{address}/?net=resnet18&attention=se&num_classes=7")
+    open_section(page, "Export")
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Source as Python file").click()
+    file = tmp_path / download.value.suggested_filename
+    assert file.name == "resnet18.py"
+    download.value.save_as(file)
+    run = subprocess.run([sys.executable, "-I", file], capture_output=True, text=True, cwd=tmp_path, check=True)
+    assert count(replace(PRESETS["resnet18"], attention="se", num_classes=7)) in run.stdout
 
 
 def open_attribution(page: Page, address: str) -> None:

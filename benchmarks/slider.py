@@ -1,4 +1,4 @@
-"""Slider key press to new number in Chromium: the Build page against a bare page with the same widgets, charts, tables.
+"""Slider key press to new number in Chromium: the Build page against a bare page with the same widgets and chart.
 
 Both servers run with this project's configuration, ours with PyTorch loaded; presses alternate between them. Each press
 shows a net that no cache has seen.
@@ -12,10 +12,9 @@ from playwright.sync_api import Page, sync_playwright
 
 from benchmarks.browser import ARGUMENTS, chromium, served
 from benchmarks.timing import show
-from explorer import PRESETS, layer_table
-from explorer.analysis.layers import stage_table
-from explorer.export.tables import readable_table
-from explorer.figures.layers import stage_chart
+from explorer import layer_table
+from explorer.analysis.outline import outline
+from explorer.figures.diagram import block_diagram
 
 WATCH = """() => {
   const number = () => [...document.querySelectorAll('[data-testid=stMetric]')]
@@ -40,11 +39,8 @@ def press(page: Page, key: str) -> float:
 
 def main(rounds: int = 30) -> None:
     """Print medians and 90th percentiles, and the ratio."""
-    table = layer_table(PRESETS["resnet50"])
-    figures = [stage_chart(table, column).to_dict() for column in ("params", "macs")]
-    parts = (figures, [readable_table(stage_table(table)), readable_table(table)])
     pickled = Path(__file__).with_name("bare_page.pickle")
-    pickled.write_bytes(pickle.dumps(parts))
+    pickled.write_bytes(pickle.dumps(block_diagram(outline(layer_table("resnet50"))).to_dict()))
     try:
         times = _measure(rounds)
     finally:

@@ -58,12 +58,12 @@ with st.container(horizontal=True, vertical_alignment="center"):
     )
     st.caption(badge(), width="content")
 
-row = st.container(horizontal=True, horizontal_alignment="distribute")
+row = st.container(horizontal=True, horizontal_alignment="distribute", gap="xsmall")
 
 
 def headline(label: str, value: int | str, below: str, about: str) -> None:
     """One number of the first row, short, and in full below."""
-    row.metric(label, value, below, delta_color="off", delta_arrow="off", width=165, help=about)
+    row.metric(label, value, below, delta_color="off", delta_arrow="off", width=150, help=about)
 
 
 headline(
@@ -96,9 +96,9 @@ headline(
 headline(
     "Receptive field",
     f"{exact(result.field)} px",
-    "and the whole image by gates or norms" if result.global_context else "before the global pool",
+    "and the whole image" if result.global_context else "before the global pool",
     "Side of the square of input pixels that one unit of the last feature map depends on. With the stride on the 3x3 "
-    "ResNet-50 has 427, on the 1x1 483. Attention and group norm look at the whole map besides.",
+    "ResNet-50 has 427, on the 1x1 483. Where attention or group norm look at the whole map besides, it says so.",
 )
 
 section = st.segmented_control(

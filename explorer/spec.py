@@ -32,6 +32,7 @@ Size = tuple[int, int]
 
 _STEM_STRIDES = {"imagenet": 4, "cifar": 1, "deep": 4, "tiered": 4}
 GATES = ("highway", "gated")  # the shortcuts that are weighed by what comes in
+_USUAL_OUTPUT_STRIDE: OutputStride = 32
 MAX_STAGES = 5
 MAX_BLOCKS, MAX_BLOCKS_CIFAR = 64, 200  # a stage; 200 is the n of the paper's 1202-layer net, 6n + 2
 MAX_INNER_WIDTH = 65_536  # channels of a 3x3 convolution
@@ -177,7 +178,7 @@ class ResNetSpec:
         between=(1, 2),
     )
     output_stride: OutputStride = _knob(
-        32,
+        _USUAL_OUTPUT_STRIDE,
         "Stage by stage",
         "Largest output stride",
         "Chen et al. 2017 (DeepLab v3), arXiv 1706.05587; Yu & Koltun 2015, arXiv 1511.07122",
@@ -333,7 +334,7 @@ class ResNetSpec:
         "Activation",
         "Nair & Hinton 2010; Maas et al. 2013; Hendrycks & Gimpel 2016, arXiv 1606.08415; Elfwing et al. 2017, "
         "arXiv 1702.03118",
-        "The non-linearity after each norm. Changes no count; the networks of the papers use ReLU.",
+        "The non-linearity between convolutions. Changes no count; the networks of the papers use ReLU.",
         among=Activation,
     )
     init: Init = _knob(
@@ -343,8 +344,9 @@ class ResNetSpec:
         "He et al. 2015, arXiv 1502.01852; Glorot & Bengio 2010; Saxe et al. 2013, arXiv 1312.6120; PyTorch's "
         "default: He's uniform with a = sqrt(5)",
         "Of the convolutions. Kaiming keeps the variance of the gradients (fan out) or of the activations (fan in) "
-        "behind ReLUs, Xavier is a compromise without them, orthogonal makes a layer's filters perpendicular. Changes "
-        "no count.",
+        "behind ReLUs, Xavier is a compromise without them, orthogonal makes a layer's filters perpendicular as far as "
+        "there is room. PyTorch's fan out does not know of groups: a ResNeXt's 3x3 starts smaller by their root. "
+        "Changes no count.",
         among=Init,
         architecture=False,
     )
@@ -354,7 +356,7 @@ class ResNetSpec:
         "Zero-init residual",
         "Goyal et al. 2017, arXiv 1706.02677, section 5.1",
         "The last layer of each main branch starts at zero (the norm's gamma, or the convolution where no norm comes "
-        "last), so that every block starts as its shortcut. Changes no count.",
+        "last), so that every main branch starts with nothing to add. Changes no count.",
         architecture=False,
         applies={"residual": (True,)},
     )
@@ -363,9 +365,9 @@ class ResNetSpec:
         "Training",
         "Stochastic depth",
         "Huang et al. 2016, arXiv 1603.09382, section 3",
-        "The chance that the last block's main branch is left out while training; it falls in a line to nearly 0 at "
-        "the first block. Drawn for each image, as torchvision does; the paper draws once for a batch. Changes no "
-        "count.",
+        "The chance that the last block's main branch is left out while training; it falls in a line to 1/L of it "
+        "at the first of L blocks. Drawn for each image, as torchvision does; the paper draws once for a batch. "
+        "Changes no count.",
         between=(0, 0.9),
         stops=(0.0, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9),
         architecture=False,
@@ -428,6 +430,19 @@ class ResNetSpec:
             object.__setattr__(self, item.name, value)
             _check_field(item.name, value, rules)
         self._check_combinations()
+        self._say_the_usual_in_one_way()
+
+    def _say_the_usual_in_one_way(self) -> None:
+        """So that specs of the same net are equal: what is spelled out but as usual becomes the usual."""
+        stages = range(1, len(self.depths) + 1)
+        if self.stem_width == self.width:
+            object.__setattr__(self, "stem_width", None)
+        if self.strides == tuple(min(stage, 2) for stage in stages):
+            object.__setattr__(self, "strides", ())
+        if self.stage_widths == tuple(self.width * 2 ** (stage - 1) for stage in stages):
+            object.__setattr__(self, "stage_widths", ())
+        if not self.dilates and self._asked_stride <= _USUAL_OUTPUT_STRIDE:
+            object.__setattr__(self, "output_stride", _USUAL_OUTPUT_STRIDE)
 
     def _check_combinations(self) -> None:
         most = MAX_BLOCKS_CIFAR if self.stem == "cifar" else MAX_BLOCKS
@@ -483,13 +498,13 @@ class ResNetSpec:
             if inner[stage - 1] < 1:
                 width = self.stage_width(stage)
                 raise SpecError(
-                    f"width_per_group (={self.width_per_group}) leaves a 3x3 convolution without channels at width "
+                    f"width_per_group (={self.width_per_group}) leaves a spatial convolution without channels at width "
                     f"{width}; it must be at least {-(-64 // width)}."
                 )
         outer = [self.stem_channels, *(self.stage_width(stage) * self.expansion for stage in stages)]
         if self.residual and self.shortcut == "A" and outer != sorted(outer):
             raise SpecError(
-                f"shortcut (={self.shortcut!r}) must be 'B' or 'C' where channels become fewer, from "
+                f"shortcut (={self.shortcut!r}) must not be 'A' where channels become fewer, from "
                 f"{' to '.join(map(str, outer))}: option A can only add channels of zeros."
             )
         narrowest = min(self.stem_widths[0], *inner)
@@ -515,10 +530,11 @@ class ResNetSpec:
     def _check_sizes(self) -> None:
         sides = [min(self.image_size)]  # of the feature maps, before each halving and after the last
         macs, c_in, reached = 0, self.stem_channels, self.stem_stride
+        steps = self.stage_steps()
         for _ in range({1: 0, 4: 2}[self.stem_stride]):
             sides.append(-(-sides[-1] // 2))
         for stage, depth in enumerate(self.depths, 1):
-            if self.stage_stride(stage) == 2 and reached < self.output_stride:
+            if steps[stage - 1][0] == 2:
                 reached *= 2
                 sides.append(-(-sides[-1] // 2))
             inner, c_out = self.inner_width(stage), self.stage_width(stage) * self.expansion
@@ -588,6 +604,17 @@ class ResNetSpec:
     @property
     def _asked_stride(self) -> int:
         return self.stem_stride * math.prod(self.stage_stride(stage) for stage in range(1, len(self.depths) + 1))
+
+    def stage_steps(self) -> list[tuple[int, int]]:
+        """Stride and dilation of each stage: once `output_stride` is reached it dilates instead of striding."""
+        steps, reached, dilation = [], self.stem_stride, 1
+        for stage in range(1, len(self.depths) + 1):
+            stride = self.stage_stride(stage)
+            if stride == 2 and reached >= self.output_stride:
+                stride, dilation = 1, dilation * 2
+            reached *= stride
+            steps.append((stride, dilation))
+        return steps
 
     def stage_stride(self, stage: int) -> int:
         """Stride of a stage (1, 2, ...), unless it dilates instead: 1 or 2."""

@@ -187,17 +187,17 @@ def test_a_huge_value_does_not_blow_up_the_sentence(name: str, huge: Any) -> Non
         ),
         (
             {"shortcut": "A", "block": "basic", "stage_widths": (64, 32, 64, 64)},
-            "shortcut (='A') must be 'B' or 'C' where channels become fewer, from 64 to 64 to 32 to 64 to 64",
+            "shortcut (='A') must not be 'A' where channels become fewer, from 64 to 64 to 32 to 64 to 64",
             "only add",
         ),
         (
             {"shortcut": "A", "block": "basic", "stem_width": 65},
-            "shortcut (='A') must be 'B' or 'C' where channels become fewer, from 65 to 64 to 128",
+            "shortcut (='A') must not be 'A' where channels become fewer, from 65 to 64 to 128",
             "only add",
         ),
         (
             {"width": 8, "width_per_group": 7},
-            "width_per_group (=7) leaves a 3x3 convolution without channels at width 8",
+            "width_per_group (=7) leaves a spatial convolution without channels at width 8",
             "at least 8",
         ),
         (
@@ -272,7 +272,7 @@ def test_a_combination_that_cannot_be_is_refused_in_a_sentence(
         {"stem": "tiered", "stem_width": 8, "norm": "group", "weight_standardization": True},
         {"strides": (2, 1, 2, 1)},
         {"depths": (1,), "stage_widths": (8192,)},
-        {"shortcut": "A", "block": "basic", "stem_width": 64, "stage_widths": (64, 64, 128, 128)},
+        {"shortcut": "A", "block": "basic", "stem_width": 48, "stage_widths": (64, 64, 128, 128)},
         {"shortcut": "A", "residual": False, "block": "basic", "stage_widths": (64, 32, 64, 64)},
         {"shortcut": "B", "block": "basic", "stage_widths": (64, 32, 64, 64)},
         {"antialias": "blur", "output_stride": 8, "image_size": (9, 9)},
@@ -683,3 +683,19 @@ def test_two_zeros_in_a_row_which_would_never_learn_are_refused(change: dict[str
     assert other in str(refusal.value)
     replace(PRESETS["resnet18"], zero_init_residual=True, residual=False, **change)  # nothing to start from zero
     replace(PRESETS["resnet18"], zero_init_residual=True, activation="gelu", activation_order="relu_before_add")
+
+
+@pytest.mark.parametrize(
+    "change", [{"strides": (1, 2, 2, 2)}, {"stage_widths": (64, 128, 256, 512)}, {"stem_width": 64}]
+)
+def test_what_is_spelled_out_but_as_usual_is_the_same_spec(change: dict[str, object]) -> None:
+    assert replace(PRESETS["resnet50"], **change) == PRESETS["resnet50"]
+    assert hash(replace(PRESETS["resnet50"], **change)) == hash(PRESETS["resnet50"])
+
+
+def test_an_output_stride_that_nothing_reaches_is_the_usual_one() -> None:
+    assert replace(PRESETS["resnet50"], output_stride=64) == PRESETS["resnet50"]
+    assert replace(PRESETS["cifar_resnet20"], output_stride=8) == PRESETS["cifar_resnet20"]
+    assert replace(PRESETS["resnet50"], output_stride=16).output_stride == 16
+    whole = replace(PRESETS["resnet50"], strides=(2, 2, 2, 2), output_stride=64)
+    assert (whole.output_stride, whole.total_stride, whole.dilates) == (64, 64, False)

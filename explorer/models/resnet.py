@@ -132,13 +132,9 @@ def _stem_pool(layers: Layers) -> nn.Module | None:
 
 
 def stage_places(spec: ResNetSpec) -> Iterator[list[Place]]:
-    """The blocks of each stage; once `output_stride` is reached a stage dilates instead of striding."""
-    c_in, reached, dilation, number = spec.stem_channels, spec.stem_stride, 1, 0
-    for stage, depth in enumerate(spec.depths, 1):
-        stride, entry_dilation = spec.stage_stride(stage), dilation
-        if stride == 2 and reached >= spec.output_stride:
-            stride, dilation = 1, dilation * 2
-        reached *= stride
+    """The blocks of each stage."""
+    c_in, entry_dilation, number = spec.stem_channels, 1, 0
+    for stage, (depth, (stride, dilation)) in enumerate(zip(spec.depths, spec.stage_steps(), strict=True), 1):
         width, inner = spec.stage_width(stage), spec.inner_width(stage)
         places = []
         for block in range(depth):
@@ -149,4 +145,4 @@ def stage_places(spec: ResNetSpec) -> Iterator[list[Place]]:
             else:
                 places.append(Place(width * spec.expansion, width, inner, 1, dilation, dilation, drop))
         yield places
-        c_in = width * spec.expansion
+        c_in, entry_dilation = width * spec.expansion, dilation

@@ -30,18 +30,21 @@ spec = sidebar.current()
 result = cached.layers(spec)
 if problem := sidebar.link_problem():
     st.warning(plain(problem), icon=":material/link_off:")
-name = sidebar.preset()
-differing = ", ".join(f"{field} = {getattr(spec, field)}" for field in spec.differences(PRESETS[name]))
+preset = sidebar.preset()
+differing = ", ".join(f"{field} = {getattr(spec, field)}" for field in spec.differences(PRESETS[preset]))
 twin = spec.nearest_preset()
+# What files are called
+name = next((known for known in (preset, twin) if spec == PRESETS[known]), f"{preset}_variant")
 
 
 def badge() -> str:
     """Whether this is a library's network."""
-    like = cached.likeness(spec, name)
+    like = cached.likeness(spec, preset)
     theirs = f"{like.library}.{like.name}"
+    if len(like.fields) > 3:
+        return f":gray[:material/difference: In no library; the nearest is {theirs}]"
     if like.fields:
-        more = f" and {len(like.fields) - 3} more" if len(like.fields) > 3 else ""
-        return f":gray[:material/difference: Differs from {theirs}: {', '.join(like.fields[:3])}{more}]"
+        return f":gray[:material/difference: Differs from {theirs}: {', '.join(like.fields)}]"
     fit = cached.fit(spec, like)
     loads = "state_dict loads" if fit.loads else "its tensors have other names"
     return f":green[:material/check_circle: Equals {theirs}: {exact(fit.params)} parameters, {loads}]"
@@ -50,7 +53,7 @@ def badge() -> str:
 st.header("Build", anchor=False)
 with st.container(horizontal=True, vertical_alignment="center"):
     st.caption(
-        f"**{name}**"
+        f"**{preset}**"
         + (f" with {plain(differing)}" if differing else "")
         + (f" · the same net as {twin}" if differing and spec == PRESETS[twin] else "")
         + " · the link in the address bar holds this net",

@@ -117,10 +117,12 @@ def _from_link() -> dict[str, Any]:
     return {"preset": name, **_controls(spec)}
 
 
-def use(spec: ResNetSpec) -> None:
-    """Set the controls to a net; for callbacks, which run before the controls are drawn."""
+def use(spec: ResNetSpec, preset: str | None = None) -> None:
+    """Set the controls to a net, and perhaps the preset; for callbacks, which run before the controls are drawn."""
     _changed()
     st.session_state.update(_controls(spec))
+    if preset is not None:
+        st.session_state.preset = preset
 
 
 def _use_preset() -> None:

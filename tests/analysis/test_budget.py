@@ -155,11 +155,11 @@ def test_widths_from_32_on_are_multiples_of_8_where_one_of_the_band_meets_the_bu
 
 
 def test_stage_widths_are_scaled_along() -> None:
-    doubled = replace(PRESETS["resnet18"], stage_widths=(64, 128, 256, 512))
-    budget, rows = found("resnet18", "macs", 0.5)
-    scaled = proposals(doubled, "macs", budget)
-    assert proposal_table(scaled).equals(proposal_table(rows))
-    assert all(row.spec.stage_widths == tuple(row.spec.width * 2**stage for stage in range(4)) for row in scaled)
+    spec = replace(PRESETS["resnet18"], stage_widths=(64, 128, 256, 256))
+    rows = proposals(spec, "macs", 10**9)
+    assert len(rows) > 3
+    for row in rows:
+        assert row.spec.stage_widths == tuple(row.spec.width * factor for factor in (1, 2, 4, 4))
 
 
 def test_stage_widths_keep_their_proportions_to_within_a_channel() -> None:
@@ -171,9 +171,9 @@ def test_stage_widths_keep_their_proportions_to_within_a_channel() -> None:
 
 
 def test_a_stem_of_its_own_width_keeps_it() -> None:
-    spec = replace(PRESETS["resnet18"], stem_width=64)
+    spec = replace(PRESETS["resnet18"], stem_width=48)
     rows = proposals(spec, "macs", 10**9)
-    assert {row.spec.stem_width for row in rows} == {64}
+    assert {row.spec.stem_channels for row in rows} == {48}
     assert len({row.spec.width for row in rows}) == len(rows)
 
 

@@ -45,6 +45,8 @@ def test_what_makes_another_architecture_is_named(change: dict[str, object], fie
         {"zero_init_residual": True},
         {"stochastic_depth": 0.2, "block_dropout": 0.1, "head_dropout": 0.5},
         {"image_size": (160, 160)},
+        {"stage_widths": (64, 128, 256, 512)},  # as usual
+        {"strides": (1, 2, 2, 2), "stem_width": 64, "output_stride": 64},
         {"norm_groups": 8},  # without group norm
         {"gate_bias": 0, "scale_start": 0.5},  # without gates and scales
     ],

@@ -73,7 +73,7 @@ CHANGES: dict[str, tuple[str, object, dict[str, object]]] = {  # a control: net 
     "kernel_size": ("resnet50", 5, {"kernel_size": 5}),
     "stride_on": ("resnet50", "1x1", {"stride_on": "1x1"}),
     "strides.2": ("resnet50", 1, {"strides": (1, 2, 1, 2)}),
-    "own_widths": ("resnet50", True, {"stage_widths": (64, 128, 256, 512)}),
+    "own_widths": ("resnet50", True, {}),  # the widths that there are, until one is changed
     "output_stride": ("resnet50", 8, {"output_stride": 8}),
     "residual": ("resnet50", False, {"residual": False}),
     "shortcut": ("resnet50", "highway", {"shortcut": "highway"}),
@@ -296,6 +296,15 @@ def test_what_changed_is_told_against_the_preset_and_against_a_pinned_net() -> N
     assert table.loc["whole net", "params_change"] == count("resnet50", width=80) - count("resnet50", width=72)
 
 
+def test_weights_that_load_into_another_net_come_with_a_warning() -> None:
+    loads = {}
+    for net in ("resnet50", "resnet50_v1"):
+        app = show(start(net=net), "What changed")
+        loads[net] = next(text.value for text in app.markdown if "state_dict loads" in text.value)
+    assert "computes something else" not in loads["resnet50"]
+    assert "computes something else" in loads["resnet50_v1"]
+
+
 def count(preset: str, **change: Any) -> int:
     return totals(layer_table(replace(PRESETS[preset], **change))).params
 
@@ -309,6 +318,8 @@ def count(preset: str, **change: Any) -> int:
         ({"net": "resnet50", "attention": "se"}, "Equals timm.seresnet50: 28,088,024 parameters, state_dict loads"),
         ({"net": "resnet50_v1"}, "Differs from torchvision.resnet50: stride_on"),
         ({"net": "resnet18", "stem": "cifar", "width": "32"}, "Differs from torchvision.resnet18: width, stem"),
+        ({"net": "resnet50", "stage_widths": "64,128,256,512"}, "Equals torchvision.resnet50"),
+        ({"net": "cifar_resnet20"}, "In no library; the nearest is torchvision.resnet18"),
     ],
 )
 def test_the_badge_says_whose_network_it_is(query: dict[str, str], words: str) -> None:
@@ -323,9 +334,10 @@ def test_the_receptive_field_follows_the_place_of_the_stride() -> None:
 def test_the_exported_json_comes_back_as_the_same_net() -> None:
     app = show(start(net="resnet18"), "Export")
     spec = replace(PRESETS["resnext50_32x4d"], stage_widths=(64, 128, 200, 300), stem_width=48, head_dropout=0.25)
-    app.file_uploader(key="spec_file").upload("net.json", spec.to_json().encode(), "application/json").run()
+    app.file_uploader(key="spec_file").upload("net.json", spec.to_json().encode("utf-8-sig"), "application/json").run()
     assert not app.exception
     assert shows(app, spec)
+    assert app.selectbox(key="preset").value == "resnext50_32x4d"
 
 
 @pytest.mark.parametrize("content", [b"{", b'{"width": -1}', b'{"colour": 1}', b"\xff\xfe\x00"])

@@ -2,11 +2,15 @@
 
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import replace
 
 import pytest
+import torch
 from streamlit.testing.v1 import AppTest
 
 from explorer.analysis.memory import largest_batches, training_memory
+from explorer.models.resnet import build
 from explorer.spec import PRESETS
 
 
@@ -98,3 +102,17 @@ def test_every_preset_of_another_kind_is_shown() -> None:
     for net in ("plain18", "seresnet50", "d2l_resnet18"):
         assert net in PRESETS
         finished(net)
+
+
+@pytest.mark.parametrize(("net", "refused"), [("resnet50_tiny", True), ("resnet50", False)])
+def test_a_batch_of_one_that_batch_norm_refuses_is_said(
+    net: str, refused: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(PRESETS, "resnet50_tiny", replace(PRESETS["resnet50"], image_size=(32, 32)))
+    model = build(replace(PRESETS[net], depths=(1, 1, 1, 1), width=4), "cpu").train()
+    image = torch.zeros(1, 3, *PRESETS[net].image_size)
+    with pytest.raises(ValueError, match="more than 1 value") if refused else nullcontext():
+        model(image)
+    app = finished(net)
+    app.number_input(key="memory_batch").set_value(1).run()
+    assert bool(app.warning) is refused

@@ -82,8 +82,8 @@ def show(spec: ResNetSpec, name: str) -> None:
                 format="localized", help="Convolutions and linear layers on the main path, as the papers count."
             ),
             "width": st.column_config.NumberColumn(
-                help="Channels of stage 1 before a bottleneck's expansion; a multiple of 8 from 32 on, where one meets "
-                "the budget."
+                help="Channels of stage 1 before a bottleneck's expansion; where each stage has its own width, all "
+                "are scaled with it. A multiple of 8 from 32 on, where one meets the budget."
             ),
             "depths": st.column_config.TextColumn("blocks", help="How many blocks each stage repeats."),
             "macs": st.column_config.NumberColumn(

@@ -39,7 +39,8 @@ def show(spec: ResNetSpec, name: str) -> None:
     if against == "pinned net" and pinned is None:
         st.info("Nothing is pinned yet: pin this net, then change it.", icon=":material/keep:")
         return
-    other, label = (pinned, "pinned net") if against == "pinned net" and pinned else (PRESETS[name], name)
+    preset = sidebar.preset()
+    other, label = (pinned, "pinned net") if against == "pinned net" and pinned else (PRESETS[preset], preset)
     fields = spec.differences(other)
     if fields:
         st.markdown(
@@ -70,12 +71,12 @@ def show(spec: ResNetSpec, name: str) -> None:
         config=config(f"{name}_changes_{quantity}"),
         alt=f"{_QUANTITIES[quantity]} of each stage of both nets; the numbers are in the table above",
     )
-    _library(spec, name)
+    _library(spec, preset)
 
 
-def _library(spec: ResNetSpec, name: str) -> None:
+def _library(spec: ResNetSpec, preset: str) -> None:
     st.subheader("Whose weights fit", anchor=False)
-    like = cached.likeness(spec, name)
+    like = cached.likeness(spec, preset)
     fit = cached.fit(spec, like)
     theirs = f"{like.library}'s {like.name} ({fit.params:,} parameters)"
     if like.fields:
@@ -83,7 +84,8 @@ def _library(spec: ResNetSpec, name: str) -> None:
     else:
         st.markdown(f"The same architecture as {theirs}.")
     if fit.loads:
-        st.markdown("Its state_dict loads: every tensor has the name and the shape of one here.")
+        wrong = " Yet this net computes something else with those weights." if like.fields else ""
+        st.markdown(f"Its state_dict loads: every tensor has the name and the shape of one here.{wrong}")
     elif fit.same_shapes:
         st.markdown("Its tensors have the same shapes under other names; its state_dict loads once they are renamed.")
     else:

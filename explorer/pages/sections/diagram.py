@@ -74,7 +74,7 @@ def _blocks(network: Outline, name: str, row: DeltaGenerator) -> None:
         on_select=lambda: _clicked(key),
         selection_mode="points",
         config=config(f"{name}_blocks"),
-        alt=f"{name} from top to bottom: stem, {len(network.stages)} stages, head; the numbers are in the stage table",
+        alt=f"{name} from top to bottom: stem, {len(network.stages)} stages, head; its numbers are in section Layers",
     )
     place.caption(
         "Output shape: channels x height x width. An arc is the shortcut past one block, and x3 says that three blocks "
@@ -88,7 +88,7 @@ def _volumes(network: Outline, name: str) -> None:
         volume_chart(network),
         key="diagram_volumes",
         config=config(f"{name}_volumes"),
-        alt=f"The feature maps of {name} as solids to scale; their shapes are in the stage table",
+        alt=f"The feature maps of {name} as solids to scale; their shapes are in the section Layers",
     )
     place.caption("The camera in the picture's corner saves it as SVG.")
 

@@ -4,6 +4,7 @@ import streamlit as st
 
 from explorer.export.onnx import export_onnx
 from explorer.export.source import one_liner
+from explorer.export.tables import csv, markdown
 from explorer.pages import cached, parts, runs, sidebar
 from explorer.spec import ResNetSpec, SpecError
 
@@ -13,7 +14,7 @@ _LARGEST_UPLOAD = 1  # MB; a spec has a few hundred bytes
 def show(spec: ResNetSpec, name: str) -> None:
     """Every form in which the net leaves the app, and the one in which it comes back."""
     st.subheader("In Python", anchor=False)
-    line = one_liner(spec, name)
+    line = one_liner(spec, sidebar.preset())
     imports = "from dataclasses import replace\n" if "replace(" in line else ""
     st.code(f"{imports}from explorer import PRESETS, build\n\nmodel = {line}", language="python")
 
@@ -45,6 +46,16 @@ def show(spec: ResNetSpec, name: str) -> None:
             "Net as ONNX", bytes, content, f"{name}.onnx", "application/octet-stream", "For onnxruntime, Netron, ..."
         )
 
+    st.subheader("Tables", anchor=False)
+    table = cached.layers(spec).table
+    with st.container(horizontal=True):
+        parts.download(
+            "Layer table as CSV", csv, table, f"{name}_layers.csv", "text/csv", "A row a layer, for a spreadsheet."
+        )
+        parts.download(
+            "Layer table as Markdown", markdown, table, f"{name}_layers.md", "text/markdown", "The same for a README."
+        )
+
     st.subheader("JSON", anchor=False)
     st.caption("Every setting of the net. `ResNetSpec.from_json` reads it, and so does the box below.")
     parts.download(
@@ -68,6 +79,7 @@ def _open() -> None:
     if file is None:
         return
     try:
-        sidebar.use(ResNetSpec.from_json(file.getvalue().decode("utf-8", "replace")))
+        spec = ResNetSpec.from_json(file.getvalue().decode("utf-8-sig", "replace"))
+        sidebar.use(spec, spec.nearest_preset())
     except SpecError as error:
         st.session_state.spec_problem = f"{file.name} does not describe a net. {error}"

@@ -8,7 +8,7 @@ from explorer.analysis.memory import CARDS, Optimiser, largest_batches, training
 from explorer.export.tables import csv
 from explorer.figures.memory import memory_chart
 from explorer.figures.theme import config, exact, short
-from explorer.pages import parts, runs
+from explorer.pages import cached, parts, runs
 from explorer.spec import ResNetSpec
 
 MAX_BATCH = 65_536
@@ -17,8 +17,9 @@ NOTE = """
 Everything is float32, and a GB is 10⁹ bytes. PyTorch's own forward and backward pass say what is kept, on tensors that
 have sizes and no contents. Not included: what CUDA itself takes (its context and libraries, some hundred MB), the
 workspaces of cuDNN and other kernels, the allocator's rounding and fragmentation, weight decay's copy of the
-parameters, further batches on their way. So choose a batch somewhat below the largest. A dropout mask counts four bytes
-an entry, as on a processor; on a GPU it takes one.
+parameters, further batches on their way. A card sold with 8 GB has 8 x 2³⁰ bytes, 7% more than counted here, which
+leaves them some room; choose a batch somewhat below the largest all the same. A dropout mask counts four bytes an
+entry, as on a processor; on a GPU it takes one.
 """
 
 
@@ -53,6 +54,12 @@ def show(spec: ResNetSpec, name: str) -> None:
     memory = runs.outcome("memory_run", spec, lambda progress: training_memory(spec, report=progress.report))
     if memory is None:
         return
+    table = cached.layers(spec).table
+    normed = table["output_shape"][table["kind"] == "norm"]
+    if batch == 1 and spec.norm == "batch" and any(shape[1:] == (1, 1) for shape in normed):
+        st.warning(
+            "PyTorch refuses this batch where batch norm would see one number a channel: take two images or more."
+        )
     total = memory.total(batch, optimiser)
     freed = memory.total(batch, optimiser, "freed")
     row = st.container(horizontal=True)
@@ -103,10 +110,10 @@ def show(spec: ResNetSpec, name: str) -> None:
         "is what the busiest moment needs beside: gradients of activations, gradients of weights before they are "
         "added to the others, or Adam's temporary copy of the parameters."
     )
-    table = largest_batches(memory)
+    batches = largest_batches(memory)
     st.markdown("**Largest batch that fits**")
     st.dataframe(
-        table,
+        batches,
         key="memory_table",
         hide_index=True,
         column_config={

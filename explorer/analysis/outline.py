@@ -10,8 +10,8 @@ import pandas as pd
 from explorer.analysis.layers import Layer
 from explorer.analysis.rules import Shape
 
-Shortcut = Literal["identity", "projection", "padded", "gated", "none"]
-SHORTCUTS: tuple[Shortcut, ...] = get_args(Shortcut)
+ShortcutKind = Literal["identity", "projection", "padded", "gated", "none"]
+SHORTCUT_KINDS: tuple[ShortcutKind, ...] = get_args(ShortcutKind)
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Run:
     first: int
     count: int
     design: str
-    shortcut: Shortcut
+    shortcut: ShortcutKind
     main: tuple[Layer, ...]
     side: tuple[Layer, ...]
     gate: tuple[Layer, ...]
@@ -225,7 +225,7 @@ def _run(blocks: list[list[_Row]]) -> Run:
     return Run(first, len(blocks), _design(main), shortcut, main, side, gate, _leaves(main, side))
 
 
-def _shortcut(main: Iterable[Layer], side: Iterable[Layer], gate: tuple[Layer, ...]) -> Shortcut:
+def _shortcut(main: Iterable[Layer], side: Iterable[Layer], gate: tuple[Layer, ...]) -> ShortcutKind:
     if not any(is_sum(layer) for layer in main):
         return "none"
     if gate:

@@ -3,7 +3,7 @@
 import pandas as pd
 import plotly.graph_objects as go
 
-from explorer.figures.theme import ACCENT, COLUMN_TITLES, OTHER_COLOUR, layout
+from explorer.figures.theme import ACCENT, OTHER_COLOUR, by_stage, layout
 
 
 def change_chart(table: pd.DataFrame, column: str, now: str, before: str) -> go.Figure:
@@ -26,4 +26,4 @@ def change_chart(table: pd.DataFrame, column: str, now: str, before: str) -> go.
         for name, label, colour in ((f"{column}_before", before, OTHER_COLOUR), (column, now, ACCENT))
     ]
     axes = {"xaxis": {"type": "category"}, "yaxis": {"tickformat": "~s"}}
-    return go.Figure(bars, layout(320, COLUMN_TITLES[column], barmode="group", **axes))
+    return go.Figure(bars, layout(320, by_stage(column), barmode="group", **axes))

@@ -10,11 +10,11 @@ from typing import Any
 import plotly.graph_objects as go
 
 from explorer.analysis.layers import Layer
-from explorer.analysis.outline import Outline, Run, Shortcut, Stage, Volume, inside, is_sum, volumes
+from explorer.analysis.outline import Outline, Run, ShortcutKind, Stage, Volume, inside, is_sum, volumes
 from explorer.analysis.rules import Pair, Shape
 from explorer.figures.theme import ACCENT, KIND_COLOURS, OTHER_COLOUR, exact, layout, short
 
-SHORTCUT_STYLES: dict[Shortcut, tuple[str, str, str]] = {  # colour, dash, and the words of the legend
+SHORTCUT_STYLES: dict[ShortcutKind, tuple[str, str, str]] = {  # colour, dash, and the words of the legend
     "identity": ("#009E73", "solid", "identity"),
     "projection": ("#D55E00", "6px,3px", "projection (convolution)"),
     "padded": ("#CC79A7", "2px,2px", "padded with zeros (option A)"),
@@ -41,6 +41,22 @@ def openable(outline: Outline) -> dict[str, str]:
         for run in stage.runs:
             names[_opens(stage, run)] = f"Stage {stage.name}, {_blocks(run)}"
     return names
+
+
+def toggled(opened: str, clicked: str) -> str:
+    """What is open after a click."""
+    stage, block = place_of(clicked)
+    if clicked == opened:
+        return f"stage:{stage}" if block else ""
+    if not block and place_of(opened)[0] == stage:  # the stage of the open block
+        return ""
+    return clicked
+
+
+def place_of(opened: str) -> tuple[str | None, int | None]:
+    """Stage and block of a key of `openable`: "run:3.2" is block 2 of stage 3."""
+    stage, _, block = opened.partition(":")[2].partition(".")
+    return stage or None, int(block) if block else None
 
 
 def block_diagram(outline: Outline, open_stage: str | None = None, open_block: int | None = None) -> go.Figure:
@@ -105,7 +121,7 @@ class _Sheet:
     bottom: float = 0.0
     boxes: list[_Box] = field(default_factory=list)
     flow: list[_Path] = field(default_factory=list)
-    skips: dict[Shortcut, list[_Path]] = field(default_factory=dict)
+    skips: dict[ShortcutKind, list[_Path]] = field(default_factory=dict)
     labels: list[dict[str, Any]] = field(default_factory=list)
 
     def put(
@@ -147,7 +163,7 @@ class _Sheet:
         """Text in the page's colour."""
         self.labels.append({"x": x, "y": y, "text": text, "xanchor": anchor, "yanchor": "middle", "showarrow": False})
 
-    def skip(self, kind: Shortcut, path: _Path) -> None:
+    def skip(self, kind: ShortcutKind, path: _Path) -> None:
         """A shortcut's line."""
         self.skips.setdefault(kind, []).append(path)
 
@@ -397,7 +413,7 @@ def _draw_open_stage(sheet: _Sheet, stage: Stage, open_block: int | None) -> Non
             _draw_arc(sheet, run.shortcut, run.count, box.top, box.bottom)
 
 
-def _draw_arc(sheet: _Sheet, kind: Shortcut, count: int, top: float, bottom: float) -> None:
+def _draw_arc(sheet: _Sheet, kind: ShortcutKind, count: int, top: float, bottom: float) -> None:
     """Half an ellipse past the left side of a box, and of how many blocks each has one."""
     if kind == "none":
         return

@@ -3,7 +3,7 @@
 import pandas as pd
 import plotly.graph_objects as go
 
-from explorer.figures.theme import COLUMN_TITLES, KIND_COLOURS, OTHER_COLOUR, layout
+from explorer.figures.theme import KIND_COLOURS, OTHER_COLOUR, by_stage, layout
 
 
 def stage_chart(table: pd.DataFrame, column: str) -> go.Figure:
@@ -32,4 +32,4 @@ def stage_chart(table: pd.DataFrame, column: str) -> go.Figure:
         for kind in kinds
     ]
     axes = {"xaxis": {"type": "category"}, "yaxis": {"tickformat": "~s"}}
-    return go.Figure(bars, layout(320, COLUMN_TITLES[column], barmode="stack", **axes))
+    return go.Figure(bars, layout(320, by_stage(column), barmode="stack", **axes))

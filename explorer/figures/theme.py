@@ -28,12 +28,22 @@ SIGNED_SCALE = [
     [1.0, "rgba(213, 94, 0, 1)"],
 ]
 
-COLUMN_TITLES = {
-    "params": "Parameters by stage",
-    "macs": "MACs by stage",
-    "activation_bytes": "Activation bytes by stage",
-    "receptive_field": "Receptive field by stage, px",
+QUANTITIES = {
+    "params": "Parameters",
+    "macs": "MACs",
+    "activation_bytes": "Activations",
+    "receptive_field": "Receptive field",
 }
+_UNITS = {"activation_bytes": ", bytes", "receptive_field": ", px"}
+
+
+def by_stage(column: str) -> str:
+    """The title of a chart of a quantity by stage.
+
+    >>> by_stage("activation_bytes")
+    'Activations by stage, bytes'
+    """
+    return f"{QUANTITIES[column]} by stage{_UNITS.get(column, '')}"
 
 
 def layout(height: int, title: str | None = None, **more: Any) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from explorer.analysis.layers import layer_table, stage_table, totals
 from explorer.attribution import Attribution
 from explorer.figures.attribution import attribution_chart, prediction_chart
 from explorer.figures.layers import stage_chart
-from explorer.figures.theme import ACCENT, COLUMN_TITLES, KIND_COLOURS, OTHER_COLOUR, config, exact, short
+from explorer.figures.theme import ACCENT, KIND_COLOURS, OTHER_COLOUR, by_stage, config, exact, short
 
 NETS = ("resnet50", "cifar_resnet20", "vgg16", "googlenet", "mobilenet_v2", "densenet121")
 COLUMNS = ("params", "macs", "activation_bytes")
@@ -108,9 +108,9 @@ def test_kinds_stand_in_the_legends_order_and_unknown_ones_last_in_the_other_col
 @pytest.mark.parametrize("column", COLUMNS)
 def test_the_title_says_what_is_counted_and_stages_are_no_numbers(tables: dict[str, pd.DataFrame], column: str) -> None:
     figure = stage_chart(tables["resnet50"], column)
-    assert figure.layout.title.text == COLUMN_TITLES[column]
+    assert figure.layout.title.text == by_stage(column)
     assert figure.layout.xaxis.type == "category"
-    assert ("MACs" in COLUMN_TITLES[column], "bytes" in COLUMN_TITLES[column]) == (
+    assert ("MACs" in by_stage(column), "bytes" in by_stage(column)) == (
         column == "macs",
         column == "activation_bytes",
     )

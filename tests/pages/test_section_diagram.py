@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from explorer.pages.sections.diagram import _place, _toggled
+from explorer.figures.diagram import place_of, toggled
 
 
 def page() -> None:
@@ -169,8 +169,8 @@ def test_charts_have_words_for_screen_readers_and_controls_have_help() -> None:
     ],
 )
 def test_the_click_on_a_stage_closes_what_is_open_in_it(opened: str, clicked: str, then: str) -> None:
-    assert _toggled(opened, clicked) == then
+    assert toggled(opened, clicked) == then
 
 
 def test_a_key_names_a_stage_and_a_block() -> None:
-    assert [_place(key) for key in ("", "stage:2", "run:3.12")] == [(None, None), ("2", None), ("3", 12)]
+    assert [place_of(key) for key in ("", "stage:2", "run:3.12")] == [(None, None), ("2", None), ("3", 12)]

@@ -1,17 +1,18 @@
 """Deeper or wider at the same cost, on the Build page."""
 
+from typing import get_args
+
 import streamlit as st
 
 from explorer.analysis.budget import PERCENT, BudgetError, Proposal, Quantity, proposal_table, proposals
 from explorer.export.tables import csv
 from explorer.figures.budget import budget_chart
-from explorer.figures.theme import config, exact, short
+from explorer.figures.theme import QUANTITIES, config, exact, short
 from explorer.jobs import Progress
 from explorer.pages import cached, parts, runs, sidebar
 from explorer.spec import MAX_MACS, ResNetSpec
 
 _MILLION = 10**6
-_LABELS: dict[Quantity, str] = {"macs": "MACs", "params": "Parameters"}
 
 
 def show(spec: ResNetSpec, name: str) -> None:
@@ -28,15 +29,15 @@ def show(spec: ResNetSpec, name: str) -> None:
     left, right = st.columns(2)
     quantity: Quantity = left.segmented_control(
         "Budget of",
-        tuple(_LABELS),
+        get_args(Quantity),
         default="macs",
         required=True,
-        format_func=lambda quantity: _LABELS[quantity],
+        format_func=lambda quantity: QUANTITIES[quantity],
         key="budget_quantity",
         persist_state="session",
         help="What the nets shall have alike: multiply-accumulates for one image, or weights and biases.",
     )
-    unit = _LABELS[quantity] if quantity == "macs" else "parameters"
+    unit = "MACs" if quantity == "macs" else "parameters"
     key = f"budget_{quantity}"
     own: int = getattr(totals, quantity)
     _follow(key, own / _MILLION)

@@ -4,17 +4,10 @@ import streamlit as st
 
 from explorer.export.tables import csv
 from explorer.figures.changes import change_chart
-from explorer.figures.theme import config
+from explorer.figures.theme import QUANTITIES, config
 from explorer.pages import cached, parts, sidebar
 from explorer.pages.edge import plain
 from explorer.spec import PRESETS, ResNetSpec
-
-_QUANTITIES = {
-    "params": "Parameters",
-    "macs": "MACs",
-    "activation_bytes": "Activations",
-    "receptive_field": "Receptive field",
-}
 
 
 def show(spec: ResNetSpec, name: str) -> None:
@@ -50,17 +43,17 @@ def show(spec: ResNetSpec, name: str) -> None:
     else:
         st.markdown(f"The same net as {label}.")
     table = cached.changes(spec, other)
-    order = ["stage", *(column + end for column in _QUANTITIES for end in ("", "_change"))]  # all are in the file
+    order = ["stage", *(column + end for column in QUANTITIES for end in ("", "_change"))]  # all are in the file
     parts.table(table, "change_table", column_config=_columns(), column_order=order)
     parts.download(
         "Changes as CSV", csv, table, f"{name}_changes.csv", "text/csv", "The table above, for a spreadsheet."
     )
     quantity = st.segmented_control(
         "Draw",
-        list(_QUANTITIES),
+        list(QUANTITIES),
         default="macs",
         required=True,
-        format_func=lambda column: _QUANTITIES[column],
+        format_func=lambda column: QUANTITIES[column],
         key="changes_quantity",
         persist_state="session",
         help="Which of the table's quantities the chart shows.",
@@ -69,7 +62,7 @@ def show(spec: ResNetSpec, name: str) -> None:
         change_chart(table, quantity, "this net", label),
         key="change_chart",
         config=config(f"{name}_changes_{quantity}"),
-        alt=f"{_QUANTITIES[quantity]} of each stage of both nets; the numbers are in the table above",
+        alt=f"{QUANTITIES[quantity]} of each stage of both nets; the numbers are in the table above",
     )
     _library(spec, preset)
 
@@ -101,7 +94,7 @@ def _value(spec: ResNetSpec, field: str) -> str:
 
 def _columns() -> dict[str, object]:
     columns = {"stage": parts.COLUMNS["stage"]}
-    for column, title in _QUANTITIES.items():
+    for column, title in QUANTITIES.items():
         columns[column] = st.column_config.NumberColumn(title, format="localized", help="Of this net.")
         columns[f"{column}_change"] = st.column_config.NumberColumn(
             "change", format="localized", help=f"{title} of this net less those of the other."

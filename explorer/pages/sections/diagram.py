@@ -4,7 +4,7 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from explorer.analysis.outline import Outline, outline
-from explorer.figures.diagram import block_diagram, openable, volume_chart
+from explorer.figures.diagram import block_diagram, openable, place_of, toggled, volume_chart
 from explorer.figures.theme import config
 from explorer.pages import cached, edge
 from explorer.spec import ResNetSpec
@@ -53,7 +53,7 @@ def _blocks(network: Outline, name: str, row: DeltaGenerator) -> None:
     names = {"": "nothing", **openable(network)}
     opened = st.session_state.get(_OPEN, "")
     if opened not in names:  # of another net
-        stage, _ = _place(opened)
+        stage, _ = place_of(opened)
         st.session_state[_OPEN] = f"stage:{stage}" if f"stage:{stage}" in names else ""
     opened = row.selectbox(
         "Open",
@@ -69,7 +69,7 @@ def _blocks(network: Outline, name: str, row: DeltaGenerator) -> None:
     key = f"diagram_{st.session_state.get(_CLICKS, 0)}"
     place = st.container(key="diagram", width=_WIDTH)
     place.plotly_chart(
-        block_diagram(network, *_place(opened)),
+        block_diagram(network, *place_of(opened)),
         key=key,
         on_select=lambda: _clicked(key),
         selection_mode="points",
@@ -98,20 +98,4 @@ def _clicked(key: str) -> None:
     points = st.session_state[key].selection.points
     st.session_state[_CLICKS] = st.session_state.get(_CLICKS, 0) + 1
     if points and (clicked := points[0].get("customdata")):
-        st.session_state[_OPEN] = _toggled(st.session_state.get(_OPEN, ""), clicked)
-
-
-def _toggled(opened: str, clicked: str) -> str:
-    """What is open after a click."""
-    stage, block = _place(clicked)
-    if clicked == opened:
-        return f"stage:{stage}" if block else ""
-    if not block and _place(opened)[0] == stage:  # the stage of the open block
-        return ""
-    return clicked
-
-
-def _place(opened: str) -> tuple[str | None, int | None]:
-    """Stage and block of a key of `openable`: "run:3.2" is block 2 of stage 3."""
-    stage, _, block = opened.partition(":")[2].partition(".")
-    return stage or None, int(block) if block else None
+        st.session_state[_OPEN] = toggled(st.session_state.get(_OPEN, ""), clicked)

@@ -180,7 +180,7 @@ def test_the_exported_source_runs_without_this_package(page: Page, address: str,
     with page.expect_download() as download:
         page.get_by_role("button", name="Source as Python file").click()
     file = tmp_path / download.value.suggested_filename
-    assert file.name == "resnet18.py"
+    assert file.name == "resnet18_variant.py"
     download.value.save_as(file)
     run = subprocess.run([sys.executable, "-I", file], capture_output=True, text=True, cwd=tmp_path, check=True)
     assert count(replace(PRESETS["resnet18"], attention="se", num_classes=7)) in run.stdout

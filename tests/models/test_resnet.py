@@ -422,7 +422,7 @@ def test_only_batch_norm_lets_an_image_see_the_others_of_its_batch(norm: Any, mi
 def test_a_group_holds_two_channels_or_more(spec: ResNetSpec) -> None:
     for module in build(spec, "meta").modules():
         if isinstance(module, nn.GroupNorm) and module.num_channels > 1:
-            assert module.num_groups <= 32
+            assert module.num_groups <= spec.norm_groups
             assert module.num_channels >= 2 * module.num_groups
 
 

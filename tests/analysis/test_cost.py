@@ -1,0 +1,405 @@
+"""The textbook calculators against the numbers that are printed, their formulas, and PyTorch's own counter."""
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import torchvision
+from hypothesis import given
+from hypothesis import strategies as st
+from strategies import FEW, specs
+from torch import nn
+from torch.nn import functional as F
+from torch.utils.flop_counter import FlopCounterMode
+
+from explorer.analysis.cost import (
+    Comparison,
+    CostError,
+    Design,
+    bottleneck_block,
+    depthwise_separable,
+    inception_module,
+    output_size,
+    output_sizes,
+    pooled_head,
+    separable_filters,
+    shortcut_options,
+    stacked_3x3,
+)
+from explorer.analysis.layers import Layer, layer_table, layers, totals
+from explorer.models import zoo
+from explorer.spec import PRESETS, ResNetSpec, SpecError
+
+TABLES = Path(__file__).parents[1] / "tables"
+CHANNELS = st.integers(1, 96)
+SIDES = st.integers(1, 40)
+ODD = st.integers(0, 4).map(lambda half: 2 * half + 1)
+
+
+def published(table: str) -> Any:
+    """Numbers of tests/tables, each file with its source, url and convention."""
+    return json.loads((TABLES / f"{table}.json").read_text())
+
+
+def conv(c_in: int, c_out: int, kernel: int | tuple[int, int], groups: int = 1) -> nn.Conv2d:
+    return nn.Conv2d(c_in, c_out, kernel, padding="same", groups=groups, bias=False)
+
+
+def macs_by_torch(channels: int, side: int, *chains: tuple[nn.Module, ...]) -> int:
+    """Multiply-accumulates of chains of layers that all see one map, by PyTorch's own counter."""
+    with FlopCounterMode(display=False) as counter, torch.device("meta"):
+        for chain in chains:
+            nn.Sequential(*chain).to("meta")(torch.empty(1, channels, side, side))
+    return int(counter.get_total_flops()) // 2
+
+
+def both(comparison: Comparison, quantity: Callable[[Design], object]) -> tuple[object, object]:
+    return quantity(comparison.proposed), quantity(comparison.usual)
+
+
+# --- bottleneck
+
+
+def test_the_bottleneck_at_256_channels_has_the_weights_of_the_textbook() -> None:
+    blocks = bottleneck_block(256)
+    assert blocks.proposed.weights == 256 * 64 + 9 * 64 * 64 + 64 * 256 == 69_632
+    assert blocks.usual.weights == 2 * 9 * 256 * 256 == 1_179_648
+    assert f"{float(blocks.weight_ratio):.2f}" == "16.94"
+
+
+def test_the_papers_two_blocks_cost_about_the_same() -> None:
+    # He et al. 2015, figure 5: 3x3 - 3x3 at 64 channels, 1x1 - 3x3 - 1x1 at 256, "similar time complexity"
+    narrow, wide = bottleneck_block(64).usual, bottleneck_block(256).proposed
+    assert narrow.weights == 2 * 9 * 64 * 64 == 73_728
+    assert abs(narrow.macs / wide.macs - 1) < 0.06
+
+
+def test_the_bottleneck_is_that_of_torchvisions_resnet50() -> None:
+    block = torchvision.models.resnet50().layer1[1]
+    weights = sum(module.weight.numel() for module in block.modules() if isinstance(module, nn.Conv2d))
+    assert bottleneck_block(256).proposed.weights == weights
+
+
+@FEW
+@given(st.integers(1, 48).map(lambda quarter: 4 * quarter), SIDES)
+def test_the_ratio_of_the_two_blocks_is_the_same_at_any_width(channels: int, side: int) -> None:
+    blocks = bottleneck_block(channels, side)
+    q = channels // 4
+    assert blocks.weight_ratio == blocks.mac_ratio == Fraction(2 * 9 * 16, 4 + 9 + 4)
+    assert both(blocks, lambda design: design.output_shape) == ((channels, side, side),) * 2
+    assert both(blocks, lambda design: design.receptive_field) == (3, 5)
+    assert both(blocks, lambda design: design.nonlinearities) == (3, 2)
+    chain = (conv(channels, q, 1), conv(q, q, 3), conv(q, channels, 1))
+    assert blocks.proposed.macs == macs_by_torch(channels, side, chain)
+    assert blocks.usual.macs == macs_by_torch(channels, side, (conv(channels, channels, 3),) * 2)
+
+
+# --- stacks of 3x3
+
+
+def test_three_3x3_have_27_c2_weights_and_a_7x7_has_49_c2() -> None:
+    # Simonyan & Zisserman 2014, section 2.3: "81% more"
+    stack = stacked_3x3(3, channels=512)
+    assert both(stack, lambda design: design.weights) == (27 * 512**2, 49 * 512**2)
+    assert f"{float(stack.weight_ratio - 1):.0%}" == "81%"
+    assert both(stack, lambda design: design.receptive_field) == (7, 7)
+    assert both(stack, lambda design: design.nonlinearities) == (3, 1)
+
+
+def test_two_3x3_see_what_a_5x5_sees_for_18_25ths() -> None:
+    stack = stacked_3x3(2)
+    assert 1 / stack.weight_ratio == Fraction(18, 25)
+    assert both(stack, lambda design: design.receptive_field) == (5, 5)
+
+
+@FEW
+@given(st.integers(1, 6), CHANNELS, SIDES)
+def test_any_stack_costs_9n_against_2n_plus_1_squared(n: int, channels: int, side: int) -> None:
+    stack = stacked_3x3(n, channels, side)
+    assert both(stack, lambda design: design.weights) == (9 * n * channels**2, (2 * n + 1) ** 2 * channels**2)
+    assert both(stack, lambda design: design.receptive_field) == (2 * n + 1, 2 * n + 1)
+    assert both(stack, lambda design: design.nonlinearities) == (n, 1)
+    assert both(stack, lambda design: design.output_shape) == ((channels, side, side),) * 2
+    assert stack.proposed.macs == macs_by_torch(channels, side, (conv(channels, channels, 3),) * n)
+    assert stack.usual.macs == macs_by_torch(channels, side, (conv(channels, channels, 2 * n + 1),))
+
+
+# --- Inception
+
+
+def test_the_inception_module_of_cs231n() -> None:
+    # Stanford CS231n, lecture 9: the layers that it lists
+    module, pixels = inception_module(), 28 * 28
+    naive = pixels * (128 * 256 + 192 * 9 * 256 + 96 * 25 * 256)
+    with_reductions = pixels * (128 * 256 + 2 * 64 * 256 + 192 * 9 * 64 + 96 * 25 * 64 + 64 * 256)
+    assert both(module, lambda design: design.macs) == (with_reductions, naive) == (271_351_808, 854_196_224)
+    assert both(module, lambda design: design.output_shape) == ((480, 28, 28), (672, 28, 28))
+    assert both(module, lambda design: design.receptive_field) == (5, 5)
+    assert both(module, lambda design: design.nonlinearities) == (6, 3)
+
+
+def test_the_lectures_358_million_counts_the_3x3s_input_as_128_channels() -> None:
+    assert round((inception_module().proposed.macs + 28 * 28 * 192 * 9 * (128 - 64)) / 1e6) == 358
+
+
+@FEW
+@given(CHANNELS, SIDES, st.tuples(CHANNELS, CHANNELS, CHANNELS), CHANNELS, CHANNELS)
+def test_any_inception_module_has_the_macs_that_pytorch_counts(
+    channels: int, side: int, widths: tuple[int, int, int], reduced: int, projection: int
+) -> None:
+    module = inception_module(channels, side, widths, reduced, projection)
+    one, three, five = widths
+    naive = (conv(channels, one, 1),), (conv(channels, three, 3),), (conv(channels, five, 5),)
+    with_reductions = (
+        (conv(channels, one, 1),),
+        (conv(channels, reduced, 1), conv(reduced, three, 3)),
+        (conv(channels, reduced, 1), conv(reduced, five, 5)),
+        (conv(channels, projection, 1),),
+    )
+    assert module.usual.macs == macs_by_torch(channels, side, *naive)
+    assert module.proposed.macs == macs_by_torch(channels, side, *with_reductions)
+    assert both(module, lambda design: design.output_shape) == (
+        (sum(widths) + projection, side, side),
+        (sum(widths) + channels, side, side),
+    )
+
+
+# --- depthwise and separable
+
+
+@pytest.mark.parametrize("row", published("howard2017_table3")["layers"], ids=lambda row: row["million_macs"])
+def test_a_layer_of_mobilenet_costs_what_its_table_3_prints(row: dict[str, Any]) -> None:
+    layer = depthwise_separable(row["channels"], row["channels"], 3, row["side"])
+    design: Design = getattr(layer, row["layer"])
+    for number, printed in ((design.macs, row["million_macs"]), (design.weights, row["million_params"])):
+        decimals = len(printed.partition(".")[2])
+        assert f"{number / 1e6:.{decimals}f}" == printed
+
+
+@FEW
+@given(CHANNELS, CHANNELS, ODD, SIDES)
+def test_depthwise_separable_costs_1_over_n_plus_1_over_k2(m: int, n: int, k: int, side: int) -> None:
+    layer = depthwise_separable(m, n, k, side)
+    assert 1 / layer.mac_ratio == 1 / layer.weight_ratio == Fraction(1, n) + Fraction(1, k * k)
+    assert layer.proposed.macs == macs_by_torch(m, side, (conv(m, m, k, groups=m), conv(m, n, 1)))
+    assert layer.usual.macs == macs_by_torch(m, side, (conv(m, n, k),))
+    assert both(layer, lambda design: design.receptive_field) == (k, k)
+    assert both(layer, lambda design: design.output_shape) == ((n, side, side),) * 2
+
+
+def test_3x1_and_1x3_are_33_percent_cheaper() -> None:
+    # Szegedy et al. 2015, Rethinking the Inception Architecture, section 3.2
+    assert f"{float(1 - 1 / separable_filters(3).mac_ratio):.0%}" == "33%"
+
+
+@FEW
+@given(ODD, CHANNELS, SIDES)
+def test_separable_filters_cost_2_over_k(k: int, channels: int, side: int) -> None:
+    filters = separable_filters(k, channels, side)
+    assert filters.weight_ratio == filters.mac_ratio == Fraction(k, 2)
+    assert both(filters, lambda design: design.weights) == (2 * k * channels**2, k * k * channels**2)
+    assert both(filters, lambda design: design.receptive_field) == (k, k)
+    chain = conv(channels, channels, (k, 1)), conv(channels, channels, (1, k))
+    assert filters.proposed.macs == macs_by_torch(channels, side, chain)
+
+
+# --- shortcuts
+
+
+def test_options_a_and_b_differ_by_two_projections_in_cifar_resnet56() -> None:
+    options = shortcut_options(PRESETS["cifar_resnet56"]).set_index("option")
+    golden = published("pycls_complexity")["networks"]
+    a, b = golden["V-56"], golden["R-56"]  # option A has what the plain net has
+    assert options.loc[["A", "B"], "params"].tolist() == [a["params"], b["params"]]
+    assert options.loc[["A", "B"], "macs"].tolist() == [a["flops"] - 10, b["flops"] - 10]  # theirs count the biases
+    assert options.loc["B", "added_params"] == 16 * 32 + 2 * 32 + 32 * 64 + 2 * 64 == b["params"] - a["params"]
+    assert options.loc["B", "added_macs"] == 16**2 * 16 * 32 + 8**2 * 32 * 64 == b["flops"] - a["flops"]
+
+
+def test_option_c_projects_in_every_block_of_resnet34() -> None:
+    options = shortcut_options(PRESETS["resnet34"]).set_index("option")
+    between = ((64, 128), (128, 256), (256, 512))
+    b = sum(before * after + 2 * after for before, after in between)
+    c = b + sum(blocks * (width * width + 2 * width) for blocks, width in ((3, 64), (3, 128), (5, 256), (2, 512)))
+    assert options["projections"].tolist() == [0, 3, 16]
+    assert options["added_params"].tolist() == [0, b, c]
+    params = sum(parameter.numel() for parameter in torchvision.models.resnet34().parameters())
+    assert options.loc["B", "params"] == params
+    assert options["refusal"].tolist() == [None, None, None]
+
+
+@FEW
+@given(specs(residual=True, residual_scale="none"))
+def test_what_an_option_adds_is_what_the_plain_twin_lacks(spec: ResNetSpec) -> None:
+    plain = totals(layer_table(replace(spec, residual=False)))
+    for row in shortcut_options(spec).to_dict("records"):
+        if row["refusal"] is None:
+            assert (row["params"] - row["added_params"], row["macs"] - row["added_macs"]) == (plain.params, plain.macs)
+        else:
+            with pytest.raises(SpecError, match="option A can only add"):
+                replace(spec, shortcut=row["option"])
+
+
+def test_an_option_that_cannot_be_is_unknown_and_says_why() -> None:
+    spec = replace(PRESETS["resnet18"], stage_widths=(64, 32, 64, 128))
+    options = shortcut_options(spec).set_index("option")
+    assert "from 64 to 64 to 32" in options.loc["A", "refusal"]
+    assert options.loc["A", ["params", "added_macs"]].isna().all()
+    assert options.loc["B", ["projections", "refusal"]].tolist() == [3, None]
+
+
+def test_a_plain_net_has_no_shortcuts_to_compare() -> None:
+    with pytest.raises(CostError, match=r"residual \(=False\) must be True"):
+        shortcut_options(replace(PRESETS["resnet18"], residual=False))
+
+
+# --- output size
+
+
+def test_cs231n_walks_alexnet() -> None:
+    # Stanford CS231n, lecture 9: 227 -> 55 -> 27 -> 27 -> 13 -> 13 -> 13 -> 13 -> 6
+    side = 227
+    walk = []
+    for kernel, stride, padding in ((11, 4, 0), (3, 2, 0), (5, 1, 2), (3, 2, 0), *[(3, 1, 1)] * 3, (3, 2, 0)):
+        side = output_size(side, kernel, stride, padding).side
+        walk.append(side)
+    assert walk == [55, 27, 27, 13, 13, 13, 13, 6]
+
+
+@FEW
+@given(SIDES, st.integers(1, 7), st.integers(1, 4), st.integers(0, 5), st.integers(1, 3))
+def test_the_filled_in_formula_is_true_and_pytorch_agrees(n: int, k: int, s: int, p: int, d: int) -> None:
+    if d * (k - 1) + 1 > n + 2 * p:
+        with pytest.raises(CostError, match=f"spans {d * (k - 1) + 1} pixels does not fit on n \\+ 2p = {n + 2 * p}"):
+            output_size(n, k, s, p, d)
+        return
+    size = output_size(n, k, s, p, d)
+    output = F.conv2d(torch.empty(1, 1, n, n, device="meta"), torch.empty(1, 1, k, k, device="meta"), None, s, p, d)
+    assert size.side == output.shape[-1]
+    assert_true(size.formula, size.side)
+    assert size.formula.startswith(f"floor(({n} + 2×{p} - {d}×({k} - 1) - 1) / {s}) + 1 = ")
+
+
+def assert_true(formula: str, side: int) -> None:
+    """Each term between two signs of equality, read as Python, is the side."""
+    code = formula.removeprefix('padding "same": ').replace("×", "*")
+    names = {"floor": lambda x: x // 1, "ceil": lambda x: -(-x // 1)}
+    assert [eval(term, dict(names)) for term in code.split(" = ")] == [side] * len(code.split(" = "))
+
+
+@pytest.mark.parametrize("network", ["alexnet", "googlenet", "squeezenet1_0", "timm/tf_efficientnet_lite0", "resnet50"])
+def test_the_formula_of_every_window_of_a_network_is_true(network: str) -> None:
+    rows = [row for row in layers(network) if row.kernel]
+    assert len(rows) > 5
+    for row in rows:
+        sizes = output_sizes(row)
+        assert tuple(size.side for size in sizes) == row.output_shape[-2:]
+        for size in sizes:
+            assert_true(size.formula, size.side)
+
+
+def test_each_axis_has_its_own_numbers() -> None:
+    [row] = layers(nn.Conv2d(3, 8, (3, 5), stride=(1, 2), padding=(1, 0), device="meta"), (10, 21))
+    height, width = output_sizes(row)
+    assert height.formula == "floor((10 + 2×1 - 1×(3 - 1) - 1) / 1) + 1 = floor(9 / 1) + 1 = 9 + 1 = 10"
+    assert width.formula == "floor((21 + 2×0 - 1×(5 - 1) - 1) / 2) + 1 = floor(16 / 2) + 1 = 8 + 1 = 9"
+
+
+def test_padding_as_much_as_needed_is_said() -> None:
+    table = layer_table("timm/tf_efficientnet_lite0", (224, 224))
+    assert output_sizes(Layer(**table.iloc[0]))[0].formula == 'padding "same": ceil(224 / 2) = 112'
+
+
+def test_a_last_window_in_the_padding_is_left_out() -> None:
+    pool = nn.MaxPool2d(2, 3, padding=1, ceil_mode=True)
+    rows = layers(nn.Sequential(nn.Conv2d(1, 1, 1, device="meta"), pool), (5, 5))
+    assert pool(torch.zeros(1, 1, 5, 5)).shape[-1] == rows[-1].output_shape[-1] == 2
+    assert output_sizes(rows[-1])[0].side == 2  # ceil(5 / 3) + 1 is 3
+
+
+def test_what_has_no_window_and_what_cannot_be_is_refused() -> None:
+    pool = next(row for row in layers("resnet18") if row.name == "avgpool")
+    with pytest.raises(CostError, match=r"avgpool \(pool\) has no window"):
+        output_sizes(pool)
+    wrong = replace(layers("resnet18")[0], output_shape=(64, 99, 112))
+    with pytest.raises(CostError, match="does not give the 99 pixels that come out of 224"):
+        output_sizes(wrong)
+
+
+# --- pooled head
+
+
+def test_a_pooled_head_saves_nearly_all_of_vgg16() -> None:
+    head = pooled_head("vgg16")
+    linear = (512 * 7 * 7 * 4096 + 4096) + (4096 * 4096 + 4096) + (4096 * 1000 + 1000)
+    assert head.heads.usual.weights == linear == 123_642_856
+    assert head.heads.proposed.weights == 512 * 1000 + 1000
+    # Simonyan & Zisserman 2014 print 138 million; torchvision's metadata say 138,357,544
+    assert head.network_params == zoo.published("vgg16").params == 138_357_544
+    model = torchvision.models.vgg16()
+    features = sum(parameter.numel() for parameter in model.features.parameters())
+    assert head.network_params_pooled == features + 512 * 1000 + 1000
+    assert both(head.heads, lambda design: design.macs) == (512 * 1000, linear - 4096 - 4096 - 1000)
+    assert both(head.heads, lambda design: design.output_shape) == ((1000,), (1000,))
+
+
+@pytest.mark.parametrize("network", ["resnet50", "densenet121", "mobilenet_v2", "googlenet", "convnext_tiny"])
+def test_a_network_that_pools_already_saves_nothing(network: str) -> None:
+    head = pooled_head(network)
+    assert head.heads.weight_ratio == 1
+    assert head.network_params_pooled == head.network_params == zoo.published(network).params
+
+
+def test_a_network_without_linear_layers_is_refused() -> None:
+    with pytest.raises(CostError, match="squeezenet1_0 does not end in linear layers"):
+        pooled_head("squeezenet1_0")
+    with pytest.raises(zoo.UnknownNetwork, match="no network named 'vgg61'"):
+        pooled_head("vgg61")
+
+
+# --- refusals
+
+
+@pytest.mark.parametrize(
+    ("call", "sentence"),
+    [
+        (lambda: bottleneck_block(0), r"channels \(=0\) must be a whole number from 1 to 65,536\."),
+        (lambda: bottleneck_block(6), r"channels \(=6\) must be a multiple of 4"),
+        (lambda: bottleneck_block(256, 0), r"side \(=0\) must be a whole number from 1 to 4,096\."),
+        (lambda: stacked_3x3(0), r"count \(=0\) must be"),
+        (lambda: stacked_3x3(2, -1), r"channels \(=-1\) must be"),
+        (lambda: stacked_3x3(2, 64, 0), r"side \(=0\) must be"),
+        (lambda: inception_module(0), r"channels \(=0\) must be"),
+        (lambda: inception_module(256, 0), r"side \(=0\) must be"),
+        (lambda: inception_module(widths=(1, 2)), r"widths \(=\(1, 2\)\) must be three numbers"),
+        (lambda: inception_module(widths=(1, 0, 2)), r"width of the 3x3 \(=0\) must be"),
+        (lambda: inception_module(reduced=0), r"reduced \(=0\) must be"),
+        (lambda: inception_module(pool_projection=2.5), r"pool_projection \(=2\.5\) must be"),
+        (lambda: depthwise_separable(0), r"channels \(=0\) must be"),
+        (lambda: depthwise_separable(8, 10**9), r"out_channels \(=1000000000\) must be"),
+        (lambda: depthwise_separable(8, 8, 4), r"kernel \(=4\) must be odd"),
+        (lambda: depthwise_separable(8, 8, 3, True), r"side \(=True\) must be"),
+        (lambda: separable_filters(2), r"kernel \(=2\) must be odd"),
+        (lambda: separable_filters(0), r"kernel \(=0\) must be a whole number from 1 to 63\."),
+        (lambda: separable_filters(3, 0), r"channels \(=0\) must be"),
+        (lambda: separable_filters(3, 8, -2), r"side \(=-2\) must be"),
+        (lambda: output_size(0, 3), r"n \(=0\) must be"),
+        (lambda: output_size(8, 0), r"kernel \(=0\) must be"),
+        (lambda: output_size(8, 3, 0), r"stride \(=0\) must be"),
+        (lambda: output_size(8, 3, 1, -1), r"padding \(=-1\) must be a whole number from 0 to 4,096\."),
+        (lambda: output_size(8, 3, 1, 0, 0), r"dilation \(=0\) must be"),
+    ],
+)
+def test_a_number_out_of_range_gets_a_sentence(call: Callable[[], object], sentence: str) -> None:
+    with pytest.raises(CostError, match=sentence):
+        call()
+
+
+def test_the_largest_numbers_are_counted_exactly() -> None:
+    filters = separable_filters(63, 65_536, 4096)
+    assert filters.usual.macs == 4096**2 * 63**2 * 65_536**2

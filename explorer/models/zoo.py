@@ -1,9 +1,9 @@
-"""One registry over all networks: ours by preset name, torchvision's and timm's by theirs."""
+"""One registry over all networks: ours by preset name or paper, torchvision's and timm's by theirs."""
 
 import difflib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import torch
@@ -11,11 +11,18 @@ import torchvision
 from torch import nn
 
 from explorer.errors import Refusal
+from explorer.models.historic import AlexNet2012, GoogLeNet2014
 from explorer.models.resnet import build
 from explorer.spec import PRESETS, ResNetSpec
 
 # Networks of torchvision that are no feed-forward CNN classifiers.
 _TRANSFORMERS = ("vit_", "swin_", "maxvit")
+
+# Networks of ours that are no ResNets, and the (channels, height, width) of their input.
+_HISTORIC: dict[str, tuple[Callable[[], nn.Module], tuple[int, int, int]]] = {
+    "alexnet_2012": (AlexNet2012, (3, 227, 227)),
+    "googlenet_2014": (partial(GoogLeNet2014, auxiliary=False), (3, 224, 224)),  # the heads serve training only
+}
 
 
 class UnknownNetwork(Refusal):
@@ -59,11 +66,11 @@ def network(net: ResNetSpec | str, image_size: tuple[int, int] | None = None) ->
 
 def names() -> tuple[str, ...]:
     """Every name that `entry` knows, ours first; where two libraries share one, the first has it."""
-    return tuple(dict.fromkeys((*PRESETS, *_torchvision_names(), *_timm_names())))
+    return tuple(dict.fromkeys((*PRESETS, *_HISTORIC, *_torchvision_names(), *_timm_names())))
 
 
 def entry(name: str) -> Entry:
-    """The network of that name: a preset, else torchvision's, else timm's; `timm/resnet50` insists on a library.
+    """The network of that name: ours, else torchvision's, else timm's; `timm/resnet50` insists on a library.
 
     Raises:
         UnknownNetwork: the message lists near names.
@@ -71,6 +78,8 @@ def entry(name: str) -> Entry:
     library, _, own_name = name.rpartition("/")
     if library in ("", "explorer") and own_name in PRESETS:
         return Entry(own_name, "explorer", lambda: network(own_name))
+    if library in ("", "explorer") and own_name in _HISTORIC:
+        return Entry(own_name, "explorer", lambda: _historic_network(own_name))
     if library in ("", "torchvision") and own_name in _torchvision_names():
         return Entry(own_name, "torchvision", lambda: (_torchvision_network(own_name), _torchvision_input(own_name)))
     if library in ("", "timm") and own_name in _timm_names():
@@ -97,6 +106,12 @@ def published(name: str) -> Published | None:
     accuracy = meta["_metrics"].get("ImageNet-1K", {})
     source = f"torchvision {torchvision.__version__}, {type(weights).__name__}.{weights.name}"
     return Published(meta["num_params"], meta["_ops"], accuracy.get("acc@1"), accuracy.get("acc@5"), source)
+
+
+def _historic_network(name: str) -> tuple[nn.Module, tuple[int, ...]]:
+    make, shape = _HISTORIC[name]
+    with torch.device("meta"):
+        return make(), shape
 
 
 @cache

@@ -9,13 +9,18 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from explorer.analysis.layers import layer_table
+from explorer.jobs import Progress
 from explorer.models import zoo
 from explorer.models.observe import evaluating
 from explorer.spec import PRESETS, ResNetSpec
 
 
-def second_opinion(network: ResNetSpec | str, image_size: tuple[int, int] | None = None) -> pd.DataFrame:
+def second_opinion(
+    network: ResNetSpec | str, image_size: tuple[int, int] | None = None, progress: Progress | None = None
+) -> pd.DataFrame:
     """Counts of one network on one image, a row a tool: ours, torchinfo's, torch's, and torchvision's published ones.
+
+    Between the tools `progress` is told how far it is, and asked whether to stop.
 
     Returns:
         tool; params (None where the tool does not count them); macs; difference (its MACs less ours); reason, in which
@@ -24,11 +29,15 @@ def second_opinion(network: ResNetSpec | str, image_size: tuple[int, int] | None
     >>> second_opinion("resnet50").macs.tolist()
     [4089184256, 4089238376, 4089184256, 4089000000]
     """
+    progress = progress or Progress()
+    progress.report(0, "Counting")
     table = layer_table(network, image_size)
     model, input_shape = zoo.network(network, image_size)
     params, macs = int(table.params.sum()), int(table.macs.sum())
     with evaluating(model):
+        progress.report(0.2, "torchinfo counts")
         summary = torchinfo.summary(model, (1, *input_shape), device="meta", verbose=0)
+        progress.report(0.8, "PyTorch counts")
         with FlopCounterMode(display=False) as counter:
             model(torch.empty(1, *input_shape, device="meta"))
     flops = counter.get_total_flops()

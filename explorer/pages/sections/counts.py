@@ -13,7 +13,7 @@ _DEPTHS = {1: "stages", 2: "blocks", 4: "layers"}
 
 def show(spec: ResNetSpec, name: str) -> None:
     """Ours, torchinfo's and PyTorch's counts beside each other, and torchinfo's own summary."""
-    opinion = runs.outcome("second_opinion_run", spec, lambda progress: second_opinion(spec))
+    opinion = runs.outcome("second_opinion_run", spec, lambda progress: second_opinion(spec, progress=progress))
     if opinion is not None:
         parts.table(opinion.drop(columns="reason"), "second_opinion_table")
         for tool, reason in zip(opinion["tool"][1:], opinion["reason"][1:], strict=True):

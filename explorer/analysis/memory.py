@@ -18,6 +18,7 @@ from torch.nn import functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from explorer.analysis.graph import trace
 from explorer.analysis.rules import DoesNotFit
 from explorer.errors import Refusal
 from explorer.models import zoo
@@ -187,6 +188,19 @@ def largest_batches(memory: TrainingMemory) -> pd.DataFrame:
         optimiser: [memory.largest_batch(size * GB, optimiser) for size in CARDS] for optimiser in get_args(Optimiser)
     }
     return pd.DataFrame({"memory_gb": list(CARDS), **columns})
+
+
+def refuses_one_image(network: ResNetSpec | str) -> bool:
+    """Whether PyTorch cannot train it on a batch of one: a batch norm would see one number a channel.
+
+    >>> refuses_one_image("resnet50")
+    False
+    """
+    model, input_shape = zoo.network(network)
+    norms = {name for name, module in model.named_modules() if isinstance(module, nn.BatchNorm2d)}
+    return any(
+        operator.name in norms and operator.gives[0].shape[2:] == (1, 1) for operator in trace(model, input_shape)
+    )
 
 
 class _Ledger(TorchDispatchMode):  # type: ignore[no-untyped-call]

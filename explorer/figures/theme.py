@@ -46,6 +46,15 @@ def by_stage(column: str) -> str:
     return f"{QUANTITIES[column]} by stage{_UNITS.get(column, '')}"
 
 
+def with_unit(column: str) -> str:
+    """The heading of a quantity's column.
+
+    >>> with_unit("receptive_field")
+    'Receptive field, px'
+    """
+    return QUANTITIES[column] + _UNITS.get(column, "")
+
+
 def layout(height: int, title: str | None = None, **more: Any) -> dict[str, Any]:
     """The app's margins, title and legend, for `go.Figure(data, layout)`; text and grid follow the page's theme.
 

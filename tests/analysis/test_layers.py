@@ -194,8 +194,17 @@ def test_the_table_of_any_spec_is_what_a_forward_pass_does(spec: ResNetSpec) -> 
     assert int(table.macs.sum()) == macs_by_torch(model, (spec.in_channels, *spec.image_size), "cpu")
     modules = table[table.name.isin(leaves.values())]
     assert list(zip(modules.name, modules.input_shape, modules.output_shape, strict=True)) == seen
-    functions = {"mul", "sub", "flatten", "transpose", "unsqueeze", "add", "mean", "amax", "cat"}  # gates and attention
-    assert {name.rpartition(".")[2] for name in set(table.name) - set(leaves.values())} <= functions
+    functions = [name.split(".") for name in set(table.name) - set(leaves.values())]
+    assert {parts[-2] for parts in functions} <= {"se", "gate"}
+    allowed = {
+        "none": set(),
+        "se": {"mul"},
+        "eca": {"flatten", "transpose", "mul", "unsqueeze"},
+        "cbam": {"add", "mul", "mean", "amax", "cat"},
+    }
+    assert {parts[-1] for parts in functions if parts[-2] == "se"} == allowed[spec.attention]
+    gated = {"highway": {"mul", "sub"}, "gated": {"mul", "sub"}}.get(spec.shortcut, set()) if spec.residual else set()
+    assert {parts[-1] for parts in functions if parts[-2] == "gate"} == gated
     assert int(table.params.sum()) == params_of(model)
 
     total, stages = totals(table), stage_table(table)

@@ -3,8 +3,9 @@
 import gc
 import math
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from dataclasses import replace
-from typing import get_args
+from typing import Any, get_args
 
 import pytest
 import torch
@@ -24,6 +25,7 @@ from explorer.analysis.memory import (
     Optimiser,
     TrainingMemory,
     largest_batches,
+    refuses_one_image,
     training_memory,
 )
 from explorer.analysis.rules import DoesNotFit
@@ -374,3 +376,24 @@ def test_another_image_size_keeps_the_weights_and_changes_the_images(resnet50: T
     rest = FLOAT * (2048 + 1000) + 8  # pooled features, softmax and label are the same
     assert maps == pytest.approx(0.75 * (resnet50.saved.per_image - rest), rel=0.01)  # 7x7 maps become 4x4
     assert half == training_memory(replace(PRESETS["resnet50"], image_size=(112, 112)))
+
+
+@pytest.mark.parametrize(
+    ("change", "refused"),
+    [
+        ({}, False),
+        ({"image_size": (17, 17)}, True),
+        ({"image_size": (17, 17), "norm": "group"}, False),
+        (
+            {"image_size": (17, 17), "norm": "group", "attention": "cbam"},
+            True,
+        ),  # its spatial attention has a batch norm
+        ({"image_size": (17, 17), "norm": "none"}, False),
+    ],
+)
+def test_a_batch_of_one_is_refused_where_pytorch_refuses_it(change: dict[str, Any], refused: bool) -> None:
+    spec = replace(PRESETS["resnet18"], depths=(1, 1, 1, 1), width=8, image_size=(64, 64))
+    spec = replace(spec, **change)
+    with pytest.raises(ValueError, match="more than 1 value") if refused else nullcontext():
+        build(spec, "cpu").train()(torch.zeros(1, 3, *spec.image_size))
+    assert refuses_one_image(spec) is refused

@@ -1,10 +1,12 @@
 """The section on a training step's memory, through Streamlit's own page tests."""
 
+import io
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import replace
 
+import pandas as pd
 import pytest
 import torch
 from streamlit.testing.v1 import AppTest
@@ -116,3 +118,15 @@ def test_a_batch_of_one_that_batch_norm_refuses_is_said(
     app = finished(net)
     app.number_input(key="memory_batch").set_value(1).run()
     assert bool(app.warning) is refused
+
+
+def test_the_file_holds_the_table_of_largest_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    files: dict[str, bytes] = {}
+    monkeypatch.setattr(
+        "explorer.pages.parts.download",
+        lambda label, make, content, file_name, *rest: files.update({file_name: make(content)}),
+    )
+    finished("resnet18")
+    (content,) = files.values()
+    expected = largest_batches(training_memory("resnet18"))
+    assert pd.read_csv(io.BytesIO(content)).equals(expected)

@@ -87,15 +87,7 @@ def show(spec: ResNetSpec, name: str) -> None:
                 "are scaled with it. A multiple of 8 from 32 on, where one meets the budget."
             ),
             "depths": st.column_config.TextColumn("blocks", help="How many blocks each stage repeats."),
-            "macs": st.column_config.NumberColumn(
-                "MACs", format="localized", help="Multiply-accumulates for one image."
-            ),
-            "params": st.column_config.NumberColumn(format="localized", help="Weights and biases."),
-            "activation_bytes": st.column_config.NumberColumn(
-                "activations, B",
-                format="localized",
-                help="Bytes of all layers' outputs at float32, for one image, each kept as in training.",
-            ),
+            **{column: parts.COLUMNS[column] for column in ("macs", "params", "activation_bytes")},
             "difference": st.column_config.NumberColumn(
                 "off budget, %", format="%+.2f", help=f"How far it is from the budget: {PERCENT}% at most."
             ),

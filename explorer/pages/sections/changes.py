@@ -4,7 +4,7 @@ import streamlit as st
 
 from explorer.export.tables import csv
 from explorer.figures.changes import change_chart
-from explorer.figures.theme import QUANTITIES, config
+from explorer.figures.theme import QUANTITIES, config, with_unit
 from explorer.pages import cached, parts, sidebar
 from explorer.pages.edge import plain
 from explorer.spec import PRESETS, ResNetSpec
@@ -94,9 +94,10 @@ def _value(spec: ResNetSpec, field: str) -> str:
 
 def _columns() -> dict[str, object]:
     columns = {"stage": parts.COLUMNS["stage"]}
-    for column, title in QUANTITIES.items():
+    for column in QUANTITIES:
+        title = with_unit(column)
         columns[column] = st.column_config.NumberColumn(title, format="localized", help="Of this net.")
         columns[f"{column}_change"] = st.column_config.NumberColumn(
-            "change", format="localized", help=f"{title} of this net less those of the other."
+            "change", format="localized", help=f"{title}: this net's less the other's."
         )
     return columns

@@ -4,11 +4,11 @@ from typing import get_args
 
 import streamlit as st
 
-from explorer.analysis.memory import CARDS, Optimiser, largest_batches, training_memory
+from explorer.analysis.memory import CARDS, Optimiser, largest_batches, refuses_one_image, training_memory
 from explorer.export.tables import csv
 from explorer.figures.memory import memory_chart
 from explorer.figures.theme import config, exact, short
-from explorer.pages import cached, parts, runs
+from explorer.pages import parts, runs
 from explorer.spec import ResNetSpec
 
 MAX_BATCH = 65_536
@@ -54,9 +54,7 @@ def show(spec: ResNetSpec, name: str) -> None:
     memory = runs.outcome("memory_run", spec, lambda progress: training_memory(spec, report=progress.report))
     if memory is None:
         return
-    table = cached.layers(spec).table
-    normed = table["output_shape"][table["kind"] == "norm"]
-    if batch == 1 and spec.norm == "batch" and any(shape[1:] == (1, 1) for shape in normed):
+    if batch == 1 and refuses_one_image(spec):
         st.warning(
             "PyTorch refuses this batch where batch norm would see one number a channel: take two images or more."
         )
@@ -132,7 +130,7 @@ def show(spec: ResNetSpec, name: str) -> None:
     parts.download(
         "Largest batches as CSV",
         csv,
-        table,
+        batches,
         f"{name}_largest_batches.csv",
         "text/csv",
         "The table above, for a spreadsheet.",

@@ -13,12 +13,12 @@ page = st.navigation([build, attribution], position="top")
 draws_net = page.url_path == build.url_path
 
 with edge.sentences():
-    new = sidebar.read()
+    controls_first = sidebar.read()
     sidebar.share()
-    if new and draws_net:  # the controls first, as loading PyTorch may take a while; later they come behind the numbers
+    if controls_first and draws_net:  # else they come behind the numbers
         sidebar.draw()
     cached.warm_up()
     with edge.sentences():
         page.run()
-    if draws_net and not new:
+    if draws_net and not controls_first:
         sidebar.draw()

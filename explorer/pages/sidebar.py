@@ -26,7 +26,9 @@ _FOREIGN = ("utm_", "fbclid", "gclid", "mc_")  # what mail and social sites appe
 
 
 def read() -> bool:
-    """Set the controls to the link where the session is new; whether it is.
+    """Set the controls to the link where the session is new; whether they are to be drawn before the page.
+
+    They are where they have been set, by the link here or by `use`: who sees the new numbers shall not move old ones.
 
     From then on the session knows what they say before they are drawn, so that a page can do its work before the first
     message leaves: a browser that gets a page in one burst paints it once, not five times.
@@ -34,7 +36,7 @@ def read() -> bool:
     new = "preset" not in st.session_state
     if new:
         st.session_state.update(_from_link())
-    return new
+    return new | st.session_state.pop("controls_set", False)
 
 
 def share() -> None:
@@ -121,6 +123,7 @@ def use(spec: ResNetSpec, preset: str | None = None) -> None:
     """Set the controls to a net, and perhaps the preset; for callbacks, which run before the controls are drawn."""
     _changed()
     st.session_state.update(_controls(spec))
+    st.session_state.controls_set = True
     if preset is not None:
         st.session_state.preset = preset
 

@@ -71,6 +71,7 @@ def test_a_preset_of_fewer_stages_is_changed_on(page: Page, address: str) -> Non
     expect(params(page)).to_have_text("25,557,032")
     choose_preset(page, "cifar_resnet20")
     expect(params(page)).to_have_text("269,722")
+    expect(slider_named(page, "Blocks in stage 3")).to_have_value("3")
     for stage in (1, 2, 3):
         press(page, f"Blocks in stage {stage}", "ArrowRight", times=2)
     expect(params(page)).to_have_text("464,154")

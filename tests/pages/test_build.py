@@ -403,7 +403,7 @@ def test_a_defect_of_ours_gives_one_sentence_and_no_stack_trace(monkeypatch: pyt
     def broken(table: object) -> None:
         raise ZeroDivisionError("secret detail")
 
-    monkeypatch.setattr("explorer.pages.sections.layers.readable_table", broken)
+    monkeypatch.setattr("explorer.pages.build_sections.layers.readable_table", broken)
     app = show(start(), "Layers")
     assert not app.exception
     assert "server's log" in app.error[0].value

@@ -11,7 +11,7 @@ from streamlit.testing.v1 import AppTest
 
 from explorer.analysis.budget import budget_search, proposals
 from explorer.analysis.layers import layer_table, totals
-from explorer.pages.sections import budget as section
+from explorer.pages.build_sections import budget as section
 from explorer.spec import MAX_MACS, PRESETS, ResNetSpec
 
 RESNET18 = PRESETS["resnet18"]
@@ -20,7 +20,7 @@ OWN = totals(layer_table(RESNET18))
 
 def page() -> None:
     from explorer.pages import edge, sidebar
-    from explorer.pages.sections import budget
+    from explorer.pages.build_sections import budget
 
     sidebar.read()
     with edge.sentences():

@@ -13,7 +13,7 @@ from explorer.figures.diagram import place_of, toggled
 def page() -> None:
     import streamlit as st
 
-    from explorer.pages.sections import diagram
+    from explorer.pages.build_sections import diagram
     from explorer.spec import PRESETS
 
     if "click" in st.session_state:

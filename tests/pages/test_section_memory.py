@@ -18,7 +18,7 @@ from explorer.spec import PRESETS
 
 def page(net: str) -> None:
     from explorer.pages import edge
-    from explorer.pages.sections import memory
+    from explorer.pages.build_sections import memory
     from explorer.spec import PRESETS
 
     with edge.sentences():

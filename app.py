@@ -7,14 +7,15 @@ from explorer.pages import cached, edge, sidebar
 st.set_page_config("ResNet Explorer", ":material/account_tree:", layout="wide")
 st.logo("assets/logo.svg", size="large")
 build = st.Page("explorer/pages/build.py", title="Build", icon=":material/tune:", default=True)
+compare = st.Page("explorer/pages/compare.py", title="Compare", icon=":material/compare_arrows:")
 attribution = st.Page("explorer/pages/attribution.py", title="Attribution", icon=":material/image_search:")
-page = st.navigation([build, attribution], position="top")
+page = st.navigation([build, compare, attribution], position="top")
 
 draws_net = page.url_path == build.url_path
 
 with edge.sentences():
     controls_first = sidebar.read()
-    sidebar.share()
+    sidebar.share(page.url_path)
     if controls_first and draws_net:  # else they come behind the numbers
         sidebar.draw()
     cached.warm_up()

@@ -26,7 +26,7 @@ Attention = Literal["none", "se", "eca", "cbam"]
 Antialias = Literal["none", "blur", "avg"]
 Norm = Literal["batch", "group", "none"]
 NormGroups = Literal[1, 2, 4, 8, 16, 32, 64]
-Activation = Literal["relu", "leaky_relu", "gelu", "silu"]
+Activation = Literal["relu", "leaky_relu", "gelu", "silu", "tanh", "sigmoid"]
 Init = Literal["kaiming_fan_out", "kaiming_fan_in", "xavier", "orthogonal", "pytorch"]
 Size = tuple[int, int]
 
@@ -333,8 +333,9 @@ class ResNetSpec:
         "Layers",
         "Activation",
         "Nair & Hinton 2010; Maas et al. 2013; Hendrycks & Gimpel 2016, arXiv 1606.08415; Elfwing et al. 2017, "
-        "arXiv 1702.03118",
-        "The non-linearity between convolutions. Changes no count; the networks of the papers use ReLU.",
+        "arXiv 1702.03118; tanh and sigmoid: Glorot & Bengio 2010",
+        "The non-linearity between convolutions. Changes no count; the networks of the papers use ReLU. Tanh and "
+        "sigmoid are what nets had before it: for large numbers they are flat.",
         among=Activation,
     )
     init: Init = _knob(
@@ -345,7 +346,8 @@ class ResNetSpec:
         "default: He's uniform with a = sqrt(5)",
         "Of the convolutions. Kaiming keeps the variance of the gradients (fan out) or of the activations (fan in) "
         "behind ReLUs, Xavier is a compromise without them, orthogonal makes a layer's filters perpendicular as far as "
-        "there is room. PyTorch's fan out does not know of groups: a ResNeXt's 3x3 starts smaller by their root. "
+        "there is room. The gain of Kaiming and of orthogonal is ReLU's, whatever the activation. PyTorch's fan out "
+        "does not know of groups: a ResNeXt's 3x3 starts smaller by their root. "
         "Changes no count.",
         among=Init,
         architecture=False,
@@ -477,7 +479,7 @@ class ResNetSpec:
         self._check_sizes()
 
     def _check_start(self) -> None:
-        """Two zeros in a row pass no gradient to either, and the branch would never learn."""
+        """Two zeros in a row pass no gradient to either, and the branch would never learn; and a sigmoid has no zero."""
         if not (self.residual and self.zero_init_residual):
             return
         if self.residual_scale == "skipinit":
@@ -489,6 +491,11 @@ class ResNetSpec:
             raise SpecError(
                 "zero_init_residual (=True) must be False with activation_order 'relu_before_add' and ReLU, whose "
                 "gradient at zero is zero: the branch would never learn."
+            )
+        if self.activation_order == "relu_before_add" and self.activation == "sigmoid":
+            raise SpecError(
+                "zero_init_residual (=True) must be False with activation_order 'relu_before_add' and sigmoid, which "
+                "makes 0.5 of zero: the branch would not start with nothing to add."
             )
 
     def _check_widths(self) -> None:
@@ -675,6 +682,31 @@ class ResNetSpec:
             raise SpecError(f"net (={_short(name)}) is not a preset; {_near(name, PRESETS)}.")
         changes = {field: _from_text(field, text) for field, text in query.items()}
         return replace(PRESETS[name], **changes)
+
+    def to_text(self, preset: str | None = None) -> str:
+        """A link's content in one line: a preset, by default the nearest, and the fields that differ from it.
+
+        >>> replace(PRESETS["resnet50"], width=32, depths=(3, 4, 8, 3)).to_text()
+        'resnet50 depths=3,4,8,3 width=32'
+        """
+        name, *changes = self.to_query(preset).items()
+        return " ".join([name[1], *(f"{field}={value}" for field, value in changes)])
+
+    @classmethod
+    def from_text(cls, text: str) -> "ResNetSpec":
+        """The spec of such a line.
+
+        Raises:
+            SpecError: an unknown preset or field, a value that does not read, or a net that cannot be.
+
+        >>> ResNetSpec.from_text("resnet50 width=32").width
+        32
+        """
+        name, *changes = text.split() or [""]
+        for change in changes:
+            if "=" not in change:
+                raise SpecError(f"{_short(change)} must be a field and its value, as in width=32.")
+        return cls.from_query({"net": name} | dict(change.split("=", 1) for change in changes))
 
     def applies(self, name: str) -> bool:
         """Whether a field has an effect beside the others."""

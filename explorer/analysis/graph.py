@@ -8,12 +8,14 @@ that decides by a size, which fx cannot follow, is followed.
 
 import operator
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
+from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 
 import torch
 from torch import nn
+from torch.overrides import TorchFunctionMode
 
 from explorer.analysis.rules import Activation, DoesNotFit, Effect, Shape, UnknownOperator, function_rule, module_rule
 from explorer.errors import Refusal
@@ -21,13 +23,16 @@ from explorer.models.observe import evaluating, forwarding
 
 IMAGE = -1  # stands among `Operator.inputs` for the network's input
 
+_Kind = TypeVar("_Kind")
+
 
 @dataclass(frozen=True, slots=True)
 class Operator:
     """One call of a layer or function.
 
     `inputs` are the positions in the graph of the operators that made what it takes, in order; `IMAGE` is the input of
-    the network. `params` counts the parameters that it uses and no operator before it did.
+    the network. A layer that the network applies to weights alone has none. `params` counts the parameters that it uses
+    and no operator before it did, and those that went into the weights that it takes.
     """
 
     name: str
@@ -50,7 +55,7 @@ def trace(model: nn.Module, input_shape: Shape) -> list[Operator]:
         UnknownOperator: the network uses something without a rule, or its code asks for a tensor's values.
     """
     tape = _Tape(input_shape)
-    with evaluating(model), forwarding(tape.forwards(model)):
+    with evaluating(model), forwarding(tape.forwards(model)), _Noting(tape):
         try:
             model(_Symbol(Activation((1, *input_shape)), IMAGE, tape))
         except Refusal:
@@ -71,13 +76,15 @@ class _Tape:
         self._input_shape = input_shape
         self._inside = [""]  # names of the modules whose code runs, the innermost last
         self._counted: set[int] = set()  # parameters, by identity
+        self._used: list[nn.Parameter] = []  # by functions on weights alone, since the last operator
+        self._aside = False  # whether PyTorch's own code runs, of which nothing is noted: it serves a rule, say
 
     def forwards(self, model: nn.Module) -> Iterator[tuple[nn.Module, Callable[..., Any]]]:
         """For each module, what stands in for its forward: its rule, or its own code between two notes."""
         for name, module in model.named_modules():
             rule = module_rule(type(module))
             if rule is None:
-                yield module, partial(self._through, name, module, module.forward)
+                yield module, partial(self._through, name, module.forward)
             else:
                 yield module, partial(self._layer, name, module, rule, module.forward)
 
@@ -92,27 +99,42 @@ class _Tape:
         inside = self._inside[-1]
         return self._write(f"{inside}.{name}" if inside else name, function_rule(target), args, kwargs, [])
 
-    def _through(self, name: str, module: nn.Module, own: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        """Run the code of a module that has no rule; parameters of its own count at its first operator."""
-        first = len(self.operators)
+    def _through(self, name: str, own: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        """Run the code of a module that has no rule."""
         self._inside.append(name)
         try:
-            result = own(*args, **kwargs)
+            return own(*args, **kwargs)
         finally:
             self._inside.pop()
-        if first < len(self.operators) and (params := self._new_params(module.parameters(recurse=False))):
-            began = self.operators[first]
-            self.operators[first] = replace(began, params=began.params + params)
-        return result
 
     def _layer(
         self, name: str, module: nn.Module, rule: Callable[..., Any], own: Callable[..., Any], *args: Any, **kwargs: Any
     ) -> Any:
         """Apply the rule of a module to what it takes."""
+        if self._aside:
+            return own(*args, **kwargs)
         symbols = [args[0]] if len(args) == 1 and type(args[0]) is _Symbol and not kwargs else None
-        if symbols is None and next(_symbols((args, kwargs)), None) is None:
-            return own(*args, **kwargs)  # on weights, say
-        return self._write(name, partial(rule, module), args, kwargs, [*module.parameters()], symbols)
+        result = self._write(name, partial(rule, module), args, kwargs, [*module.parameters()], symbols)
+        if symbols is None and next(_all(_Symbol, (args, kwargs)), None) is None:
+            with self._set_aside():
+                return own(*args, **kwargs)  # on weights: what comes of them is no symbol
+        return result
+
+    def on_weights(self, target: Callable[..., Any], args: Any, kwargs: Any) -> None:
+        """A function made tensors of weights alone: note them, and the operator if it multiplies and accumulates."""
+        if self._aside:
+            return
+        self._used += _all(nn.Parameter, (args, kwargs))
+        if target.__name__.strip("_") in _PRODUCTS:
+            self.function(target, args, kwargs)
+
+    @contextmanager
+    def _set_aside(self) -> Iterator[None]:
+        self._aside = True
+        try:
+            yield
+        finally:
+            self._aside = False
 
     def _write(
         self,
@@ -125,11 +147,12 @@ class _Tape:
     ) -> Any:
         """Apply a rule and note the operator; with `symbols` the only argument is the first of them."""
         try:
-            if symbols is None:
-                symbols = list(_symbols((args, kwargs)))
-                effect = rule(*_plain(args, parameters), **_plain(kwargs, parameters))
-            else:
-                effect = rule(symbols[0].activation)
+            with self._set_aside():
+                if symbols is None:
+                    symbols = list(_all(_Symbol, (args, kwargs)))
+                    effect = rule(*_plain(args, parameters), **_plain(kwargs, parameters))
+                else:
+                    effect = rule(symbols[0].activation)
         except DoesNotFit as error:
             channels, height, width = self._input_shape
             raise DoesNotFit(
@@ -148,9 +171,10 @@ class _Tape:
                 tuple(symbol.activation for symbol in symbols),
                 tuple(gives),
                 effect,
-                self._new_params(parameters),
+                self._new_params([*parameters, *self._used]),
             )
         )
+        self._used.clear()
         return result
 
     def _wrap(self, output: Any, made_by: int, gives: list[Activation]) -> Any:
@@ -201,7 +225,7 @@ class _Symbol:
 
     @classmethod
     def __torch_function__(cls, target: Callable[..., Any], types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        first: _Symbol = next(_symbols((args, kwargs)))
+        first: _Symbol = next(_all(_Symbol, (args, kwargs)))
         return first._tape.function(target, args, kwargs or {})
 
     def _values(self, *args: object) -> NoReturn:
@@ -229,16 +253,38 @@ def _operators() -> None:
 _operators()
 
 
-def _symbols(value: Any) -> Iterator[_Symbol]:
-    """The symbols in some arguments, in order."""
-    if isinstance(value, _Symbol):
+def _all(kind: type[_Kind], value: Any) -> Iterator[_Kind]:
+    """What is of a kind in some arguments, in order."""
+    if isinstance(value, kind):
         yield value
     elif isinstance(value, tuple | list):
         for part in value:
-            yield from _symbols(part)
+            yield from _all(kind, part)
     elif isinstance(value, dict):
         for part in value.values():
-            yield from _symbols(part)
+            yield from _all(kind, part)
+
+
+# Functions of PyTorch that multiply and accumulate.
+_PRODUCTS = {
+    *("matmul", "rmatmul", "mm", "bmm", "mv", "dot", "addmm", "addbmm", "baddbmm", "tensordot", "einsum", "linear"),
+    *("bilinear", "conv1d", "conv2d", "conv3d", "scaled_dot_product_attention"),
+}
+
+
+class _Noting(TorchFunctionMode):
+    """While it is entered, and in this thread only: tells a tape which functions make tensors of weights alone."""
+
+    def __init__(self, tape: _Tape) -> None:
+        super().__init__()
+        self._tape = tape
+
+    def __torch_function__(self, target: Callable[..., Any], types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        result = target(*args, **kwargs)
+        if next(_all(torch.Tensor, result), None) is not None:  # else a symbol came of it, or it asked for a shape
+            self._tape.on_weights(target, args, kwargs)
+        return result
 
 
 def _plain(value: Any, parameters: list[nn.Parameter]) -> Any:

@@ -394,7 +394,9 @@ def _batch_norm_function(
 _MODULES[nn.GroupNorm] = lambda m, x: _normalise(x, len(x.shape) - 1)
 _MODULES[nn.LayerNorm] = lambda m, x: _normalise(x, len(m.normalized_shape))
 _FUNCTIONS[F.group_norm] = lambda x, *args, **kwargs: _normalise(x, len(x.shape) - 1)
+_MODULES[nn.RMSNorm] = _MODULES[nn.LayerNorm]
 _FUNCTIONS[F.layer_norm] = lambda x, normalized_shape, *args, **kwargs: _normalise(x, len(normalized_shape))
+_FUNCTIONS[F.rms_norm] = _FUNCTIONS[torch.rms_norm] = _FUNCTIONS[F.layer_norm]
 
 
 def _mix_along(kind: str, x: Activation, axis: int) -> Effect:
@@ -490,12 +492,15 @@ _combine("multiply", operator.mul, operator.imul, torch.mul, "mul", "mul_", orig
 _combine("arithmetic", operator.isub, operator.itruediv, torch.sub, torch.div, "sub", "div", origins=POINTWISE)
 _combine("arithmetic", operator.sub, operator.truediv, operator.pow, operator.neg, "pow", "clamp", origins=POINTWISE)
 _combine("arithmetic", torch.clamp, "exp", torch.exp, "sqrt", "sqrt_", torch.sqrt, "rsqrt", origins=POINTWISE)
-_combine("arithmetic", "square", torch.maximum, origins=POINTWISE)
+_combine("arithmetic", torch.rsqrt, "square", torch.square, torch.maximum, torch.addcmul, origins=POINTWISE)
 _combine("concat", torch.cat, torch.concat, origins=POINTWISE)
 _combine("reshape", nn.ChannelShuffle, origins=POINTWISE)
 # Between two pixels they invent some, which see more or less than their neighbours.
 _combine("upsample", nn.Upsample, F.interpolate, origins=None)
 _combine("reshape", nn.PixelShuffle, origins=None)
+# Pixels that are pushed over an edge and come back at the other.
+_combine("reshape", "roll", torch.roll, "repeat_interleave", origins=None)
+_combine("pool", torch.avg_pool1d, origins=None)
 
 
 @_functions(torch.stack)
@@ -507,22 +512,28 @@ def _stack(tensors: Any, dim: int = 0) -> Effect:
 
 
 def _reduce(kind: str, *targets: Callable[..., Any] | str) -> None:
-    def rule(call: Callable[..., Any], x: Activation, *args: Any, **kwargs: Any) -> Effect:
-        output = _ask_meta(call, x, *args, **kwargs)
-        axes = args[0] if args else kwargs.get("dim", kwargs.get("axis"))
-        if axes is None or axes == () or isinstance(axes, bool):
-            axes = range(len(x.shape))
-        gone = {axis % len(x.shape) for axis in ((axes,) if isinstance(axes, int) else axes)}
-        origin = tuple(None if axis in gone else Source(axis - len(x.shape)) for axis in range(len(x.shape)))
-        if len(output.shape) < len(x.shape):
-            origin = tuple(source for source in origin if source is not None)
-        return Effect(kind, output, origins=(origin,))
+    _FUNCTIONS.update({target: partial(_reduction, kind, _method(target)) for target in targets})
 
-    _FUNCTIONS.update({target: partial(rule, _method(target)) for target in targets})
+
+def _reduction(kind: str, call: Callable[..., Any], x: Activation, *args: Any, **kwargs: Any) -> Effect:
+    output = _ask_meta(call, x, *args, **kwargs)
+    axes = args[0] if args else kwargs.get("dim", kwargs.get("axis"))
+    if axes is None or axes == () or isinstance(axes, bool):
+        axes = range(len(x.shape))
+    gone = {axis % len(x.shape) for axis in ((axes,) if isinstance(axes, int) else axes)}
+    origin = tuple(None if axis in gone else Source(axis - len(x.shape)) for axis in range(len(x.shape)))
+    if len(output.shape) < len(x.shape):
+        origin = tuple(source for source in origin if source is not None)
+    return Effect(kind, output, origins=(origin,))
 
 
 _reduce("pool", "mean", torch.mean, "amax", torch.amax)
 _reduce("arithmetic", "sum", torch.sum, "var", torch.var)
+
+
+@_functions("norm")
+def _length(x: Activation, p: Any = "fro", dim: Any = None, keepdim: bool = False) -> Effect:
+    return _reduction("arithmetic", partial(torch.Tensor.norm, p=p), x, dim=dim, keepdim=keepdim)
 
 
 # --- operators that only rearrange

@@ -17,6 +17,8 @@ KIND_COLOURS = {
     "multiply": "#B8A800",
 }
 OTHER_COLOUR = "#888888"
+# Lines and bubbles that stand for networks, in their order
+SERIES_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#B8A800", "#888888")
 ACCENT = "#0072B2"
 
 # Signed maps over a picture: against is blue, for is orange, and what does not matter lets the picture through.
@@ -34,7 +36,8 @@ QUANTITIES = {
     "activation_bytes": "Activations",
     "receptive_field": "Receptive field",
 }
-_UNITS = {"activation_bytes": ", bytes", "receptive_field": ", px"}
+TERMS = {**QUANTITIES, "depth": "Depth", "top1": "Top-1 accuracy", "top5": "Top-5 accuracy"}
+_UNITS = {"activation_bytes": ", bytes", "receptive_field": ", px", "top1": ", %", "top5": ", %"}
 
 
 def by_stage(column: str) -> str:
@@ -52,7 +55,7 @@ def with_unit(column: str) -> str:
     >>> with_unit("receptive_field")
     'Receptive field, px'
     """
-    return QUANTITIES[column] + _UNITS.get(column, "")
+    return TERMS[column] + _UNITS.get(column, "")
 
 
 def layout(height: int, title: str | None = None, **more: Any) -> dict[str, Any]:

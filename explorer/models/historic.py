@@ -1,13 +1,15 @@
-"""Networks that no library ships as published: AlexNet of 2012 and GoogLeNet of 2014.
+"""Networks that no library ships as published: AlexNet of 2012, GoogLeNet of 2014 and a Highway network of 2015.
 
 Their layers are PyTorch's own, with one ReLU module for each use. Their weights start as PyTorch starts them, not as
-the papers did.
+the papers did; a Highway network's gates alone start as published, as they decide which way is open.
 """
 
 from collections import OrderedDict
 
 import torch
 from torch import Tensor, nn
+
+from explorer.models.blocks import Add
 
 
 class AlexNet2012(nn.Sequential):
@@ -231,3 +233,81 @@ def _halving_pool() -> nn.MaxPool2d:
 def _caffe_norm() -> nn.LocalResponseNorm:
     """x / (1 + 1e-4 * (mean of x^2 over 5 neighbouring channels))^0.75; Caffe's alpha weighs the mean, as PyTorch's."""
     return nn.LocalResponseNorm(5, 1e-4, 0.75, 1.0)
+
+
+class Highway2015(nn.Sequential):
+    """Highway-19 for CIFAR-10: the FitNet of 19 layers with 14 of them gated (Srivastava et al. 2015, 1507.06228).
+
+    ============= ============================= ============ =========
+    layer         filters                       then         output
+    ============= ============================= ============ =========
+    conv1         32 of 3x3x3                   ReLU         32x32x32
+    conv2...5     32 of 3x3x32, highway         2x2/2 pool   16x16x32
+    conv6         80 of 3x3x32                  ReLU         16x16x80
+    conv7...11    80 of 3x3x80, highway         2x2/2 pool   8x8x80
+    conv12        128 of 3x3x80                 ReLU         8x8x128
+    conv13...17   128 of 3x3x128, highway                    8x8x128
+    conv18        100 of 1x1x128                ReLU, mean   100
+    fc19          10                                         10
+    ============= ============================= ============ =========
+
+    Images (n, 3, 32, 32) to logits (n, classes). Dropout 0.2 stands before conv1, conv6, conv12 and fc19; there is no
+    normalisation. The layers are those of the authors' own Caffe file, whose last one has 100 outputs, as for
+    CIFAR-100; its log prints 2,265,928 parameters. He et al. 2015 (table 6) print 2.3 M for the net. The architecture
+    of their other one, Highway-32 (1.25 M), is not known to us.
+
+    Source: https://github.com/flukeskywalker/highway-networks, examples/highways/cifar10-19layers
+
+    >>> sum(p.numel() for p in Highway2015(classes=100).parameters())
+    2265928
+    """
+
+    def __init__(self, *, classes: int = 10) -> None:
+        super().__init__(
+            OrderedDict(
+                dropout1=nn.Dropout(0.2),
+                conv1=nn.Conv2d(3, 32, 3, padding=1),
+                relu1=nn.ReLU(),
+                **{f"conv{number}": HighwayLayer(32) for number in range(2, 6)},
+                pool1=nn.MaxPool2d(2),
+                dropout2=nn.Dropout(0.2),
+                conv6=nn.Conv2d(32, 80, 3, padding=1),
+                relu6=nn.ReLU(),
+                **{f"conv{number}": HighwayLayer(80) for number in range(7, 12)},
+                pool2=nn.MaxPool2d(2),
+                dropout3=nn.Dropout(0.2),
+                conv12=nn.Conv2d(80, 128, 3, padding=1),
+                relu12=nn.ReLU(),
+                **{f"conv{number}": HighwayLayer(128) for number in range(13, 18)},
+                conv18=nn.Conv2d(128, 100, 1),
+                relu18=nn.ReLU(),
+                pool3=nn.AvgPool2d(8),
+                dropout4=nn.Dropout(0.2),
+                flatten=nn.Flatten(),
+                fc19=nn.Linear(100, classes),
+            )
+        )
+
+
+class HighwayLayer(nn.Module):
+    """H(x) T(x) + x (1 - T(x)): a 3x3 with ReLU for H, a 3x3 with sigmoid for T (Srivastava et al. 2015, equation 3).
+
+    The gate's bias starts at -2, so that T = 0.12 and most of x goes through.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(channels, channels, 3, padding=1)
+        self.relu = nn.ReLU()
+        self.gate = nn.Conv2d(channels, channels, 3, padding=1)
+        self.sigmoid = nn.Sigmoid()
+        self.add = Add()
+        assert self.gate.bias is not None
+        nn.init.constant_(self.gate.bias, -2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(n, channels, h, w) to the same."""
+        branch = self.relu(self.conv(x))
+        share = self.sigmoid(self.gate(x))
+        total: Tensor = self.add(branch * share, x * (1 - share))
+        return total

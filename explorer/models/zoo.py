@@ -1,6 +1,7 @@
 """One registry over all networks: ours by preset name or paper, torchvision's and timm's by theirs."""
 
 import difflib
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cache, partial
@@ -9,9 +10,10 @@ from typing import Any
 import torch
 import torchvision
 from torch import nn
+from torch.overrides import TorchFunctionMode
 
 from explorer.errors import Refusal
-from explorer.models.historic import AlexNet2012, GoogLeNet2014
+from explorer.models.historic import AlexNet2012, GoogLeNet2014, Highway2015
 from explorer.models.resnet import build
 from explorer.spec import PRESETS, ResNetSpec
 
@@ -22,21 +24,37 @@ _TRANSFORMERS = ("vit_", "swin_", "maxvit")
 _HISTORIC: dict[str, tuple[Callable[[], nn.Module], tuple[int, int, int]]] = {
     "alexnet_2012": (AlexNet2012, (3, 227, 227)),
     "googlenet_2014": (partial(GoogLeNet2014, auxiliary=False), (3, 224, 224)),  # the heads serve training only
+    "highway19_2015": (Highway2015, (3, 32, 32)),
 }
 
 
 class UnknownNetwork(Refusal):
-    """No network of that name; the message lists near ones."""
+    """No network of that name; `near` holds names that are alike, and the message lists them."""
+
+    def __init__(self, name: str) -> None:
+        alike = {_squeezed(known): known for known in reversed(names())}  # of two that squeeze to one, ours
+        close = difflib.get_close_matches(_squeezed(name.rpartition("/")[2]), alike, n=5)
+        self.near = tuple(alike[squeezed] for squeezed in close)
+        hint = f"near names are {', '.join(self.near)}" if self.near else "try resnet50, vgg16 or mobilenetv1_100"
+        shown = name if len(name) <= 60 else name[:57] + "..."
+        super().__init__(f"There is no network named {shown!r}; {hint}.")
+
+
+def _squeezed(name: str) -> str:
+    """What is left of a name if one does not know its capitals, dashes and underscores."""
+    return re.sub("[^a-z0-9]", "", name.lower())
+
+
+class UnbuildableNetwork(Refusal):
+    """A network that its library lists but cannot build, as it needs something that is not installed, say."""
 
 
 @dataclass(frozen=True)
 class Published:
-    """What a library or paper prints of a network. None is unknown."""
+    """The size and cost of a network as a library or paper prints them. None is unknown."""
 
     params: int | None
     gmacs: float | None  # 10^9 multiply-accumulates, as precise as it was printed
-    top1: float | None  # ImageNet validation, percent
-    top5: float | None
     source: str
 
 
@@ -52,15 +70,26 @@ class Entry:
 def network(net: ResNetSpec | str, image_size: tuple[int, int] | None = None) -> tuple[nn.Module, tuple[int, ...]]:
     """The network on the meta device, without weights, and the (channels, height, width) of its input.
 
+    Args:
+        net: a spec, or what `resolve` reads. image_size: (height, width); by default what it is used at.
+
     Raises:
-        UnknownNetwork: no such name. SpecError: the spec does not go with this image size.
+        UnknownNetwork: no such name. SpecError: the spec does not go with this image size. UnbuildableNetwork: its
+        library fails.
     """
     if isinstance(net, str):
-        net = PRESETS.get(net, net)
+        net = resolve(net)
     if isinstance(net, ResNetSpec):
         spec = replace(net, image_size=image_size) if image_size else net
         return build(spec, "meta"), (spec.in_channels, *spec.image_size)
-    model, (channels, *size) = entry(net).build()
+    found = entry(net)
+    try:
+        model, (channels, *size) = found.build()
+    except Exception as error:
+        reason = " ".join(str(error).split())[:200]
+        raise UnbuildableNetwork(
+            f"{found.library} knows the network {found.name!r} but cannot build it ({type(error).__name__}: {reason})."
+        ) from error
     return model, (channels, *(image_size or size))
 
 
@@ -84,10 +113,23 @@ def entry(name: str) -> Entry:
         return Entry(own_name, "torchvision", lambda: (_torchvision_network(own_name), _torchvision_input(own_name)))
     if library in ("", "timm") and own_name in _timm_names():
         return Entry(own_name, "timm", lambda: _timm_network(own_name))
-    near = difflib.get_close_matches(own_name, names(), n=5)
-    hint = f"near names are {', '.join(near)}" if near else "try resnet50, vgg16 or mobilenetv1_100"
-    shown = name if len(name) <= 60 else name[:57] + "..."
-    raise UnknownNetwork(f"There is no network named {shown!r}; {hint}.")
+    raise UnknownNetwork(name)
+
+
+def resolve(text: str) -> ResNetSpec | str:
+    """What a person wrote: a preset with changes (`resnet50 width=32`) as its spec, any other network by its name.
+
+    Raises:
+        UnknownNetwork: no such name; the message lists near names. SpecError: the changes make no network.
+
+    >>> resolve("resnet50 width=32").width, resolve("vgg16")
+    (32, 'vgg16')
+    """
+    name = (text.split() or [""])[0]
+    if name in PRESETS:
+        return ResNetSpec.from_text(text)
+    entry(text.strip())
+    return text.strip()
 
 
 def library(name: str) -> str | None:
@@ -98,14 +140,16 @@ def library(name: str) -> str | None:
 
 
 def published(name: str) -> Published | None:
-    """What torchvision prints of its own network: parameters, GMACs (its "GFLOPS") and accuracy; None if not its."""
+    """What torchvision prints of its own network: parameters and GMACs (its "GFLOPS"); None if not its.
+
+    What papers print, and accuracies, are in `published.py`.
+    """
     if name not in _torchvision_names():
         return None
     weights = torchvision.models.get_model_weights(name).DEFAULT
     meta: dict[str, Any] = weights.meta
-    accuracy = meta["_metrics"].get("ImageNet-1K", {})
     source = f"torchvision {torchvision.__version__}, {type(weights).__name__}.{weights.name}"
-    return Published(meta["num_params"], meta["_ops"], accuracy.get("acc@1"), accuracy.get("acc@5"), source)
+    return Published(meta["num_params"], meta["_ops"], source)
 
 
 def _historic_network(name: str) -> tuple[nn.Module, tuple[int, ...]]:
@@ -132,9 +176,18 @@ def _torchvision_network(name: str) -> nn.Module:
     if name in ("googlenet", "inception_v3"):
         settings = {"init_weights": False, "aux_logits": False}  # the auxiliary heads serve training only
     if name.startswith("regnet"):  # its constructor reads tensors' values, so it cannot start on meta
-        return torchvision.models.get_model(name, weights=None).to("meta")
+        with _WeightsOnMeta():
+            return torchvision.models.get_model(name, weights=None).to("meta")
     with torch.device("meta"):
         return torchvision.models.get_model(name, weights=None, **settings)
+
+
+class _WeightsOnMeta(TorchFunctionMode):
+    """While it is entered: what layers make as room for their weights is on the meta device, other tensors are not."""
+
+    def __torch_function__(self, function: Callable[..., Any], types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        settings = kwargs or {}
+        return function(*args, **(settings | {"device": "meta"} if function is torch.empty else settings))
 
 
 def _torchvision_input(name: str) -> tuple[int, int, int]:

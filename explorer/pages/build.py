@@ -4,8 +4,8 @@ import streamlit as st
 
 from explorer.figures.theme import exact, short
 from explorer.pages import cached, sidebar
-from explorer.pages.edge import plain
 from explorer.pages.build_sections import budget, changes, counts, diagram, export, layers, memory
+from explorer.pages.edge import plain
 from explorer.spec import PRESETS, ResNetSpec
 
 

@@ -3,11 +3,12 @@
 PyTorch comes with the first use of a function, not with this module, so that the sidebar paints before.
 """
 
+import functools
 import gc
 import os
 import threading
 import uuid
-from dataclasses import dataclass
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import streamlit as st
@@ -18,8 +19,8 @@ from explorer.spec import ResNetSpec
 if TYPE_CHECKING:
     import pandas as pd
 
-    from explorer.analysis.layers import Totals
     from explorer.analysis.likeness import Fit, Likeness
+    from explorer.analysis.profile import Profile
 
 
 @st.cache_resource(show_spinner="Loading PyTorch, once for everyone on this server …")
@@ -42,34 +43,18 @@ def warm_up() -> None:
     gc.freeze()
 
 
-@dataclass(frozen=True)
-class Layers:
-    """The layer table of a spec and its sums; shared by all sessions, so nobody changes it.
+@st.cache_resource(show_spinner=False)
+def profiles() -> "Callable[..., Profile]":
+    """`profile` with a memory; unlike what Streamlit caches, a worker thread may call it."""
+    from explorer.analysis.profile import profile
 
-    Both tables have a column `receptive_field` too, the side in pixels. `field` is that of the last feature map,
-    `global_context` whether its units depend on the whole image besides, through a gate say.
-    """
-
-    table: "pd.DataFrame"
-    stages: "pd.DataFrame"
-    totals: "Totals"
-    field: int
-    global_context: bool
+    return functools.lru_cache(maxsize=256)(profile)
 
 
 @st.cache_resource(max_entries=64, show_spinner="Counting …")
-def layers(spec: ResNetSpec) -> Layers:
-    """The analysis behind the Build page."""
-    from explorer.analysis import layers as analysis
-    from explorer.analysis.receptive import field_by_stage, field_table
-
-    operators = analysis.operators(spec)
-    table, fields = analysis.operator_table(operators), field_table(operators)
-    table["receptive_field"] = fields["size"].astype("Int64")
-    stages = analysis.stage_table(table)
-    stages["receptive_field"] = field_by_stage(fields)["size"].astype("Int64")
-    last = fields[fields["size"].notna()].iloc[-1]
-    return Layers(table, stages, analysis.totals(table), int(last["size"]), bool(last["global_context"]))
+def layers(spec: ResNetSpec) -> "Profile":
+    """The analysis behind the Build page; shared by all sessions, so nobody changes it."""
+    return profiles()(spec, None)
 
 
 @st.cache_data(max_entries=256, show_spinner=False)
@@ -113,9 +98,9 @@ def job_queue() -> JobQueue:
 
         torch.set_num_threads(max(1, (os.cpu_count() or 2) // 2))
 
-    # A person's pages have seven results that may be on their way: comparison, summary, memory, budget, ONNX,
-    # prediction, attribution.
-    return JobQueue(workers=1, waiting=32, per_owner=7, initializer=fewer_threads)
+    # A person's pages have some results that may be on their way: comparison, summary, memory, budget, ONNX on Build;
+    # profiles and speeds on Compare; an experiment or two; prediction and attribution.
+    return JobQueue(workers=1, waiting=32, per_owner=12, initializer=fewer_threads)
 
 
 @st.cache_resource(show_spinner=False)

@@ -7,6 +7,15 @@ import streamlit as st
 
 COLUMNS: dict[str, Any] = {
     "name": st.column_config.TextColumn("layer", help="The dotted name of the module, as in PyTorch's state_dict."),
+    "net": st.column_config.TextColumn(help="The network, as it is named above.", pinned=True),
+    "depth": st.column_config.NumberColumn(
+        help="Convolutions and linear layers on the longest way from the image to here, itself included."
+    ),
+    "top1": st.column_config.NumberColumn("top-1, %", help="Images whose class is the first guess, as printed."),
+    "top5": st.column_config.NumberColumn("top-5, %", help="Images whose class is among five guesses, as printed."),
+    "crop": st.column_config.TextColumn(help="What the network saw of an image when that was measured."),
+    "dataset": st.column_config.TextColumn(help="Whose images: ImageNet's validation set, or CIFAR-10's test set."),
+    "source": st.column_config.TextColumn(help="Where it is printed."),
     "stage": st.column_config.TextColumn(help="stem, stages from 1, head."),
     "block": st.column_config.NumberColumn(help="The block inside its stage, from 1."),
     "layers": st.column_config.NumberColumn(help="Rows of the layer table in this stage."),

@@ -22,6 +22,11 @@ from explorer.spec import (
 _NAMES = [item.name for item in fields(ResNetSpec)]
 _PLAIN = [name for name in _NAMES if not isinstance(knob(name).default, tuple)]  # one control each
 _GROUPS = tuple(dict.fromkeys(knob(name).group for name in _NAMES))
+FIRST_NETS = ("alexnet_2012", "vgg16", "googlenet_2014", "resnet50", "mobilenetv1_100")  # on the Compare page
+MOST_NETS = 40  # there
+MOST_KEPT = 20  # nets that a session keeps for the Compare page
+# What a page puts in the address bar beside the net: the key in the session and the link, and the page's path
+_OF_PAGES = {"nets": "compare", "panel": "building_blocks", "experiment": "experiments"}
 _FOREIGN = ("utm_", "fbclid", "gclid", "mc_")  # what mail and social sites append to a link that somebody shares
 
 
@@ -39,14 +44,25 @@ def read() -> bool:
     return new | st.session_state.pop("controls_set", False)
 
 
-def share() -> None:
-    """Put the net in the address bar, on every page."""
+def share(page: str) -> None:
+    """Put the net in the address bar, on every page, and what the page shows besides.
+
+    Args:
+        page: its path.
+    """
     try:
-        link = current().to_query(preset())
+        link: dict[str, str | list[str]] = {**current().to_query(preset())}
     except SpecError:
         return  # the page that needs the net says why there is none
-    if st.query_params.to_dict() != link:
+    link |= {
+        key: st.session_state[key] for key, owner in _OF_PAGES.items() if owner == page and key in st.session_state
+    }
+    if _as_lists(link) != {key: st.query_params.get_all(key) for key in st.query_params}:
         st.query_params.from_dict(link)
+
+
+def _as_lists(link: Mapping[str, str | list[str]]) -> dict[str, list[str]]:
+    return {key: [value] if isinstance(value, str) else value for key, value in link.items() if value}
 
 
 def draw() -> None:
@@ -67,6 +83,13 @@ def draw() -> None:
                 for name in _NAMES:
                     if knob(name).group == group:
                         _control(name, values)
+        st.button(
+            "Keep for Compare",
+            on_click=_keep,
+            icon=":material/bookmark_add:",
+            width="stretch",
+            help="Add this net, as it is now, to those on the Compare page.",
+        )
         st.button(
             "Back to the preset",
             on_click=_use_preset,
@@ -102,6 +125,28 @@ def pinned() -> ResNetSpec | None:
     return spec
 
 
+def kept() -> list[str]:
+    """The nets that were kept in this session, as `ResNetSpec.from_text` reads them; the latest last."""
+    texts: list[str] = st.session_state.get("kept", [])
+    return texts
+
+
+def keep(text: str) -> None:
+    """Keep a net, and put it among those that the Compare page shows."""
+    state = st.session_state
+    state.kept = [*(other for other in kept() if other != text), text][-MOST_KEPT:]
+    state.nets = [*(other for other in state.nets if other != text), text]
+
+
+def _keep() -> None:
+    try:
+        text = current().to_text(preset())
+    except SpecError:
+        return  # the page says what is wrong with it
+    keep(text)
+    st.toast(f"{text} is on the Compare page now.", icon=":material/bookmark_added:")
+
+
 def link_problem() -> str | None:
     """What was wrong with the link that this session began with, until the person changes the net."""
     problem: str | None = st.session_state.get("link_problem")
@@ -109,14 +154,17 @@ def link_problem() -> str | None:
 
 
 def _from_link() -> dict[str, Any]:
-    query = {name: text for name, text in st.query_params.to_dict().items() if not name.startswith(_FOREIGN)}
+    whole = {name: text for name, text in st.query_params.to_dict().items() if not name.startswith(_FOREIGN)}
+    query = {name: text for name, text in whole.items() if name not in _OF_PAGES}
+    own: dict[str, Any] = {name: text for name, text in whole.items() if name in _OF_PAGES}
+    own["nets"] = list(dict.fromkeys(st.query_params.get_all("nets")[:MOST_NETS])) or list(FIRST_NETS)
     name = query.get("net", DEFAULT)
     try:
         spec = ResNetSpec.from_query(query)
     except SpecError as error:
         name, spec = DEFAULT, PRESETS[DEFAULT]
         st.session_state.link_problem = f"The link does not describe a network, so {DEFAULT} is shown instead. {error}"
-    return {"preset": name, **_controls(spec)}
+    return {"preset": name, **_controls(spec), **own}
 
 
 def use(spec: ResNetSpec, preset: str | None = None) -> None:

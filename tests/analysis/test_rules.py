@@ -1,5 +1,6 @@
 """The rules against PyTorch itself, and what they refuse."""
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -9,7 +10,9 @@ from hypothesis import strategies as st
 from strategies import FEW
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.utils.flop_counter import FlopCounterMode
 
+from explorer.analysis.graph import trace
 from explorer.analysis.layers import layer_table, totals
 from explorer.analysis.rules import Activation, DoesNotFit, UnknownOperator, function_rule, module_rule, output_side
 from explorer.models.blocks import Add
@@ -101,6 +104,7 @@ def test_padding_by_name_is_torchs(kernel: Any, dilation: int, padding: str) -> 
         nn.AdaptiveMaxPool2d(5),
         nn.BatchNorm2d(6),
         nn.GroupNorm(2, 6),
+        nn.RMSNorm(10),
         nn.Hardswish(),
         nn.Dropout(),
         nn.Flatten(),
@@ -145,6 +149,102 @@ def test_a_functions_output_has_the_shape_that_torch_gives_it() -> None:
     assert shapes["linear"] == tuple(model(torch.zeros(1, 3, 9, 11)).shape[1:]) == (5,)
     assert totals(table).macs == 4 * 3 * 9 * 5 * 6 + 8 * 5
     assert totals(table).params == 4 * 3 * 9 + 8 * 5
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda x: x.square(),
+        lambda x: torch.square(x).add(1).rsqrt(),
+        lambda x: torch.rsqrt(x.square() + 1),
+        lambda x: x.norm(p=2, dim=(2, 3), keepdim=True),
+        lambda x: x.norm(p=1, dim=1),
+        lambda x: x.norm(),
+        lambda x: torch.addcmul(x[:, :1], x, x.mean((2, 3), keepdim=True)),
+        lambda x: x.roll((1, -2), dims=(2, 3)),
+        lambda x: torch.roll(x, 3, 1),
+        lambda x: x.repeat_interleave(2, dim=1),
+        lambda x: F.rms_norm(x, (10,)),
+        lambda x: F.avg_pool1d(x.flatten(2), 3, 2),
+    ],
+)
+def test_a_functions_output_and_its_lack_of_macs_are_torchs(function: Callable[[Any], Any]) -> None:
+    class Calls(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return function(x)
+
+    x = torch.zeros(1, 6, 9, 10)
+    table = layer_table(nn.Sequential(nn.Conv2d(6, 6, 1), Calls()), (9, 10)).iloc[1:]
+    with FlopCounterMode(display=False) as counter:
+        expected = function(x)
+    assert table.iloc[-1].output_shape == tuple(expected.shape[1:])
+    assert table.macs.sum() == counter.get_total_flops() == 0
+
+
+def test_root_mean_square_norm_mixes_the_axes_that_it_norms() -> None:
+    x = Activation((1, 9, 10, 6))
+    assert module_rule(nn.RMSNorm)(nn.RMSNorm(6), x).mixes == (-1,)
+    assert function_rule(F.rms_norm)(x, (10, 6)).mixes == (-2, -1)
+
+
+# --- weights
+
+
+class Tables(nn.Module):
+    """Two weights that only functions and a layer touch before an image's map is added, one unused, one asked only."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 4, 1)
+        self.table = nn.Parameter(torch.ones(5, 2))
+        self.scale = nn.Parameter(torch.ones(4, 7))
+        self.layer = nn.Sequential(nn.Linear(2, 4), nn.ReLU())
+        self.unused = nn.Parameter(torch.ones(11))
+        self.asked = nn.Parameter(torch.ones(13))
+
+    def bias(self) -> Tensor:
+        return self.layer(self.table).t().sum(1).view(1, -1, 1, 1) * self.scale.exp().mean(1).view(1, -1, 1, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        assert self.asked.shape[0] == self.asked.size(0) == self.asked.numel()
+        return self.conv(x) + self.bias()
+
+
+def test_weights_that_functions_make_of_weights_are_counted_once_and_unused_ones_are_not() -> None:
+    table = layer_table(Tables(), (6, 6)).set_index("name")
+    conv, linear = 3 * 4 + 4, 2 * 4 + 4
+    assert table.params[table.params > 0].to_dict() == {"conv": conv, "layer.0": linear + 5 * 2, "add": 4 * 7}
+    twice = layer_table(nn.Sequential(Tables(), nn.Conv2d(4, 3, 1), (same := Tables()), nn.Conv2d(4, 3, 1), same))
+    assert twice.params.sum() == 2 * (conv + linear + 5 * 2 + 4 * 7) + 2 * (4 * 3 + 3)
+
+
+def test_a_layer_on_weights_alone_has_no_input_and_its_macs_are_those_that_torch_counts() -> None:
+    model = Tables()
+    found = {operator.name: operator for operator in trace(model, (3, 6, 6))}
+    assert list(found) == ["conv", "layer.0", "layer.1", "add"]
+    assert found["layer.0"].inputs == found["layer.0"].takes == ()
+    assert found["layer.0"].gives == (Activation((5, 4)),)
+    with FlopCounterMode(display=False) as counter:
+        model(torch.zeros(1, 3, 6, 6))
+    assert sum(operator.effect.macs for operator in found.values()) * 2 == counter.get_total_flops()
+    assert found["layer.0"].effect.macs == 5 * 2 * 4
+
+
+def test_products_of_weights_alone_count_too_and_without_a_rule_the_network_is_refused() -> None:
+    class Product(nn.Module):
+        def __init__(self, multiply: Callable[[Tensor, Tensor], Tensor]) -> None:
+            super().__init__()
+            self.multiply = multiply
+            self.left, self.right = nn.Parameter(torch.ones(2, 7)), nn.Parameter(torch.ones(7, 5))
+
+        def forward(self, x: Tensor) -> Tensor:
+            return x + self.multiply(self.left, self.right).sum()
+
+    for multiply in (torch.matmul, lambda left, right: left @ right, lambda left, right: F.linear(left, right.t())):
+        total = totals(layer_table(Product(multiply), (4, 4)))
+        assert (total.params, total.macs) == (2 * 7 + 7 * 5, 2 * 7 * 5)
+    with pytest.raises(UnknownOperator, match=r"^There is no rule for the operator torch\.functional\.einsum, so its "):
+        layer_table(Product(lambda left, right: torch.einsum("ij,jk->ik", left, right)), (4, 4))
 
 
 # --- unknown operators

@@ -139,7 +139,7 @@ def test_a_stage_and_a_block_are_opened_in_the_diagram_and_closed_again(page: Pa
     click_box(page, "Stage 3")
     expect(chart).not_to_contain_text("2 to 6")
     choose_preset(page, "cifar_resnet1202")
-    expect(chart).to_contain_text("x 200")
+    expect(page.get_by_role("figure", name=re.compile("cifar_resnet1202"))).to_contain_text("x 200")
 
 
 def test_the_diagram_is_saved_as_svg(page: Page, address: str) -> None:

@@ -1,4 +1,4 @@
-"""AlexNet of 2012 and GoogLeNet of 2014 beside their papers, torchvision's networks and PyTorch's counter."""
+"""AlexNet, GoogLeNet and a Highway network beside their papers, torchvision's networks and PyTorch's counter."""
 
 import json
 from collections.abc import Callable
@@ -16,16 +16,18 @@ from explorer.analysis.layers import layer_table
 from explorer.analysis.receptive import receptive_fields
 from explorer.analysis.rules import DoesNotFit
 from explorer.models import zoo
-from explorer.models.historic import AlexNet2012, AuxiliaryHead, GoogLeNet2014, Inception
+from explorer.models.historic import AlexNet2012, AuxiliaryHead, GoogLeNet2014, Highway2015, HighwayLayer, Inception
 from explorer.models.observe import evaluating
 from explorer.spec import PRESETS
 
 TABLES = Path(__file__).parents[1] / "tables"
 KRIZHEVSKY = json.loads((TABLES / "krizhevsky2012.json").read_text())
 SZEGEDY = json.loads((TABLES / "szegedy2014_table1.json").read_text())["rows"]
+HIGHWAY = json.loads((TABLES / "srivastava2015_highway19.json").read_text())
 DISTILL = json.loads((TABLES / "receptive_fields.json").read_text())["end_points"]["alexnet"]
 
-NAMES = ("alexnet_2012", "googlenet_2014")
+NAMES = ("alexnet_2012", "googlenet_2014", "highway19_2015")
+MAKERS = [(AlexNet2012, 227, 1000), (GoogLeNet2014, 224, 1000), (Highway2015, 32, 10)]  # with their images and classes
 
 # Table 1 of Szegedy et al.: channels in; 1x1; 3x3 reduce, 3x3; 5x5 reduce, 5x5; pool projection.
 INCEPTIONS = {
@@ -46,7 +48,7 @@ def table(name: str) -> pd.DataFrame:
     return layer_table(name).set_index("name")
 
 
-def on_meta(make: Callable[..., nn.Module], **settings: bool) -> nn.Module:
+def on_meta(make: Callable[..., nn.Module], **settings: int) -> nn.Module:
     with torch.device("meta"):
         return make(**settings)
 
@@ -64,10 +66,10 @@ def shapes(model: nn.Module) -> dict[str, tuple[int, ...]]:
 
 def test_the_zoo_has_them_behind_our_presets() -> None:
     found = zoo.names()
-    assert found[len(PRESETS) : len(PRESETS) + 2] == NAMES
+    assert found[len(PRESETS) : len(PRESETS) + 3] == NAMES
 
 
-@pytest.mark.parametrize(("name", "side"), [("alexnet_2012", 227), ("googlenet_2014", 224)])
+@pytest.mark.parametrize(("name", "side"), [*zip(NAMES, (227, 224, 32), strict=True)])
 @pytest.mark.parametrize("prefix", ["", "explorer/"])
 def test_the_zoo_builds_them_on_the_meta_device_with_their_own_input(prefix: str, name: str, side: int) -> None:
     entry = zoo.entry(prefix + name)
@@ -83,13 +85,13 @@ def test_the_zoo_leaves_the_auxiliary_heads_out() -> None:
     assert not any(isinstance(module, AuxiliaryHead) for module in model.modules())
 
 
-@pytest.mark.parametrize("name", ["torchvision/alexnet_2012", "timm/googlenet_2014", "alexnet_2013"])
+@pytest.mark.parametrize("name", ["torchvision/alexnet_2012", "timm/googlenet_2014", "alexnet_2013", "highway32_2015"])
 def test_no_library_has_them_and_near_names_are_told(name: str) -> None:
-    with pytest.raises(zoo.UnknownNetwork, match=r"near names are .*_201[24]"):
+    with pytest.raises(zoo.UnknownNetwork, match=r"near names are .*_201[245]"):
         zoo.entry(name)
 
 
-# --- both
+# --- all of them
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -100,28 +102,30 @@ def test_macs_are_those_of_pytorchs_own_counter(name: str) -> None:
     assert table(name).macs.sum() * 2 == counter.get_total_flops()
 
 
-@pytest.mark.parametrize(("make", "side"), [(AlexNet2012, 227), (GoogLeNet2014, 224)])
-def test_a_forward_pass_gives_1000_finite_logits(make: Callable[[], nn.Module], side: int) -> None:
+@pytest.mark.parametrize(("make", "side", "classes"), MAKERS)
+def test_a_forward_pass_gives_finite_logits(make: Callable[[], nn.Module], side: int, classes: int) -> None:
     model = make().eval()
     with torch.no_grad():
         logits = model(torch.rand(2, 3, side, side))
-    assert logits.shape == (2, 1000)
+    assert logits.shape == (2, classes)
     assert logits.isfinite().all()
     assert not torch.equal(logits[0], logits[1])
 
 
-@pytest.mark.parametrize("make", [AlexNet2012, GoogLeNet2014])
-def test_each_relu_is_a_module_of_its_own_used_once_and_not_in_place(make: Callable[[], nn.Module]) -> None:
+@pytest.mark.parametrize(("make", "side", "classes"), MAKERS)
+def test_each_relu_is_a_module_of_its_own_used_once_and_not_in_place(
+    make: Callable[[], nn.Module], side: int, classes: int
+) -> None:
     model = on_meta(make)
     layers = [module for module in model.modules() if isinstance(module, nn.Conv2d | nn.Linear)]
     relus = [module for module in model.modules() if isinstance(module, nn.ReLU)]
     logits = 1 + sum(isinstance(module, AuxiliaryHead) for module in model.modules())  # no ReLU behind these
-    assert len(relus) == len(layers) - logits
+    gates = sum(isinstance(module, HighwayLayer) for module in model.modules())  # behind these a sigmoid
+    assert len(relus) == len(layers) - logits - gates
     assert not any(relu.inplace for relu in relus)
     calls: list[nn.Module] = []
     for relu in relus:
         relu.register_forward_hook(lambda module, *_: calls.append(module))
-    side = 227 if make is AlexNet2012 else 224
     model(torch.empty(1, 3, side, side, device="meta"))
     assert sorted(map(id, calls)) == sorted(map(id, relus))
 
@@ -130,7 +134,7 @@ def test_each_relu_is_a_module_of_its_own_used_once_and_not_in_place(make: Calla
 def test_modules_stand_in_the_order_of_calls(name: str) -> None:
     model, _ = zoo.network(name)
     leaves = [own for own, module in model.named_modules() if not list(module.children())]
-    called = [own for own in table(name).index if not own.endswith(".cat")]  # a function, not a module
+    called = [own for own in table(name).index if own.rpartition(".")[2] not in ("cat", "mul", "sub")]  # functions
     assert called == leaves
 
 
@@ -446,3 +450,58 @@ def test_with_torchvisions_weights_in_the_middle_of_its_kernels_it_computes_what
         expected, found = theirs(x), ours(x)
     assert expected.std(0).max() > 1e-3
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
+
+
+# --- Highway
+
+
+def test_highways_parameters_layer_by_layer_are_those_of_the_authors_log() -> None:
+    model = on_meta(Highway2015, classes=100)
+    found = {name: params(layer) for name, layer in model.named_children()}
+    assert {name: count for name, count in found.items() if count} == HIGHWAY["params"]
+    assert params(model) == sum(HIGHWAY["params"].values()) == HIGHWAY["total"]
+
+
+def test_with_ten_classes_highway_has_the_parameters_that_he_et_al_print() -> None:
+    total = int(table("highway19_2015").params.sum())
+    assert total == HIGHWAY["total"] - 90 * (100 + 1)
+    assert round(total / 10**6, 1) == HIGHWAY["million_params"]
+
+
+def test_highways_outputs_are_those_of_the_authors_log() -> None:
+    found = table("highway19_2015").output_shape
+    last = {name: found[[own for own in found.index if own.split(".")[0] == name][-1]] for name in HIGHWAY["outputs"]}
+    assert last == {name: (width, side, side) for name, (width, side) in HIGHWAY["outputs"].items()}
+    assert found["fc19"] == (10,)
+
+
+def test_highways_macs_are_its_weights_times_its_pixels() -> None:
+    layer = {32: 9 * 32 * 32 * 32**2, 80: 9 * 80 * 80 * 16**2, 128: 9 * 128 * 128 * 8**2}
+    widening = 9 * (3 * 32 * 32**2 + 32 * 80 * 16**2 + 80 * 128 * 8**2)
+    expected = widening + 2 * (4 * layer[32] + 5 * layer[80] + 5 * layer[128]) + 128 * 100 * 8**2 + 100 * 10
+    assert table("highway19_2015").macs.sum() == expected
+
+
+def test_a_highway_layer_is_the_papers_equation_3() -> None:
+    """y = H(x) T(x) + x (1 - T(x)), written out."""
+    layer = HighwayLayer(3)
+    x = torch.randn(2, 3, 5, 6)
+    h = nn.functional.conv2d(x, layer.conv.weight, layer.conv.bias, padding=1).clamp(min=0)
+    t = 1 / (1 + torch.exp(-nn.functional.conv2d(x, layer.gate.weight, layer.gate.bias, padding=1)))
+    torch.testing.assert_close(layer(x), h * t + x * (1 - t))
+
+
+def test_a_highway_layers_gate_starts_nearly_closed() -> None:
+    layer = HighwayLayer(4)
+    assert layer.gate.bias is not None
+    assert layer.gate.bias.eq(-2).all()
+    assert layer.conv.bias is not None
+    assert not layer.conv.bias.eq(-2).any()
+
+
+def test_highway_drops_20_percent_of_the_image_and_before_each_widening_and_the_last_layer() -> None:
+    model = on_meta(Highway2015)
+    names = [name for name, _ in model.named_children()]
+    drops = [name for name, module in model.named_children() if isinstance(module, nn.Dropout) and module.p == 0.2]
+    behind = [names[names.index(name) + 1] for name in drops]
+    assert behind == ["conv1", "conv6", "conv12", "flatten"]

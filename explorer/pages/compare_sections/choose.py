@@ -1,0 +1,121 @@
+"""Which networks stand side by side, and on images of which size."""
+
+from collections.abc import Mapping
+
+import streamlit as st
+
+from explorer.analysis.comparison import short_names
+from explorer.errors import Refusal
+from explorer.models import zoo
+from explorer.pages import sidebar
+from explorer.pages.edge import plain
+from explorer.spec import ResNetSpec, SpecError
+
+Networks = Mapping[str, ResNetSpec | str]  # by the name that each has on the page
+
+SETS: dict[str, tuple[str, ...]] = {
+    "From AlexNet to MobileNet": sidebar.FIRST_NETS,
+    "ILSVRC's winners and VGG": ("alexnet_2012", "vgg19", "googlenet_2014", "resnet152 stride_on=1x1"),
+    "AlexNet and GoogLeNet, published and torchvision's": ("alexnet_2012", "alexnet", "googlenet_2014", "googlenet"),
+    "VGG": ("vgg11", "vgg13", "vgg16", "vgg19", "vgg11_bn", "vgg13_bn", "vgg16_bn", "vgg19_bn"),
+    "ResNets by depth": ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152"),
+    "Plain and residual": ("plain18", "resnet18", "plain34", "resnet34_a"),
+    "CIFAR-10: plain, residual, highway": (
+        "cifar_plain20",
+        "cifar_resnet20",
+        "cifar_plain56",
+        "cifar_resnet56",
+        "cifar_resnet56 shortcut=highway",
+        "cifar_resnet110",
+    ),
+    "What came after ResNet": (
+        "resnet50",
+        "resnext50_32x4d",
+        "wide_resnet50_2",
+        "seresnet50",
+        "resnet50d",
+        "densenet121",
+        "densenet201",
+    ),
+    "Small networks": (
+        "squeezenet1_0",
+        "squeezenet1_1",
+        "mobilenetv1_100",
+        "mobilenet_v2",
+        "mobilenet_v3_small",
+        "mobilenet_v3_large",
+    ),
+}
+_OWN = 0  # pixels: each network's own size
+_SIZES = (_OWN, 32, 64, 128, 160, 192, 224, 227, 256, 299, 320, 384, 448, 512)
+
+
+def networks() -> tuple[Networks, tuple[int, int] | None]:
+    """Draw the choice; what is no network is said in a sentence.
+
+    Returns:
+        The networks by the name that they have on the page; the image size for all of them, None for each one's own.
+    """
+    left, middle, right = st.columns([3, 7, 3])
+    left.selectbox(
+        "Start from",
+        list(SETS),
+        index=None,
+        placeholder="a set of networks",
+        key="nets_set",
+        on_change=_use_set,
+        help="Puts these networks in place of those beside. Then add and take away.",
+    )
+    own = _own_net()
+    options = [*dict.fromkeys((*([own] if own else []), *sidebar.kept(), *st.session_state.nets, *zoo.names()))]
+    texts = middle.multiselect(
+        "Networks",
+        options,
+        key="nets",
+        persist_state="session",
+        accept_new_options=True,
+        max_selections=sidebar.MOST_NETS,
+        placeholder="type a name",
+        wrap=True,
+        help="Type to search the names of our presets, torchvision and timm; timm/resnet50 insists on a library. A "
+        "preset with changes is a name too: resnet50 width=32 shortcut=C. The first is the net of the Build page; "
+        "nets that you keep there follow.",
+    )
+    side = right.selectbox(
+        "Image",
+        _SIZES,
+        format_func=lambda side: f"{side} x {side} px for all" if side else "each one's own size",
+        key="nets_image",
+        persist_state="session",
+        help="What each network is counted on. Own: the size that it was published or is used with, 227 px for AlexNet "
+        "of 2012, 299 for Inception-v3, 32 for CIFAR's. Linear layers over a map fit one size only.",
+    )
+    found: dict[str, ResNetSpec | str] = {}
+    for text in texts:
+        try:
+            found[text] = zoo.resolve(text)
+        except zoo.UnknownNetwork as refusal:
+            st.error(plain(str(refusal)), icon=":material/search_off:")
+            with st.container(horizontal=True):
+                for near in refusal.near:
+                    st.button(near, on_click=_replace, args=(text, near), key=f"near {text} {near}", help="Take this.")
+        except Refusal as refusal:
+            st.error(plain(f"{text}: {refusal}"), icon=":material/block:")
+    return dict(zip(short_names(found), found.values(), strict=True)), (side, side) if side else None
+
+
+def _own_net() -> str | None:
+    try:
+        return sidebar.current().to_text(sidebar.preset())
+    except SpecError:
+        return None
+
+
+def _use_set() -> None:
+    if st.session_state.nets_set:
+        st.session_state.nets = list(SETS[st.session_state.nets_set])
+
+
+def _replace(wrong: str, right: str) -> None:
+    """Put a near name in the place of a wrong one."""
+    st.session_state.nets = list(dict.fromkeys(right if text == wrong else text for text in st.session_state.nets))

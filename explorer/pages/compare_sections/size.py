@@ -1,0 +1,45 @@
+"""Depth against size."""
+
+from collections.abc import Mapping
+
+import streamlit as st
+
+from explorer.analysis.comparison import comparison_table
+from explorer.analysis.profile import Profile
+from explorer.export.tables import csv
+from explorer.figures.comparison import bubble_chart
+from explorer.figures.theme import TERMS, config
+from explorer.pages import parts
+from explorer.pages.compare_sections.choose import Networks
+
+_ACROSS = ("depth", "macs", "activation_bytes", "receptive_field", "params")
+_UP = ("params", "macs", "activation_bytes", "depth", "receptive_field")
+_AREAS = ("macs", "params", "activation_bytes")
+
+
+def show(networks: Networks, found: Mapping[str, Profile]) -> None:
+    """Any two quantities against each other, and a third one as the bubbles' area."""
+    row = st.container(horizontal=True)
+    x, y, area = (
+        row.selectbox(
+            label,
+            quantities,
+            format_func=TERMS.__getitem__,
+            key=f"size_{label.lower()}",
+            persist_state="session",
+            help=about,
+        )
+        for label, quantities, about in (
+            ("Across", _ACROSS, "The quantity from left to right."),
+            ("Up", _UP, "The quantity from bottom to top."),
+            ("Area", _AREAS, "What the bubbles' areas stand for."),
+        )
+    )
+    content = comparison_table(found)
+    st.plotly_chart(
+        bubble_chart(content, x, y, area),
+        key="size_chart",
+        config=config(f"compare_{y}_{x}"),
+        alt=f"{TERMS[y]} against {TERMS[x]} of {', '.join(found)}; the numbers are in the section Table",
+    )
+    parts.download("Figures as CSV", csv, content, "compare.csv", "text/csv", "What the chart shows, and more.")

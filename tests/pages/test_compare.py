@@ -1,0 +1,221 @@
+"""The Compare page, through Streamlit's own page tests."""
+
+import time
+from collections.abc import Callable
+
+import pandas as pd
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from explorer.analysis.comparison import comparison_table
+from explorer.analysis.profile import profile
+from explorer.models import zoo
+from explorer.pages.compare_sections.choose import SETS
+
+
+def start(*nets: str) -> AppTest:
+    app = AppTest.from_file("../../app.py", default_timeout=60)
+    if nets:
+        app.query_params["nets"] = list(nets)
+    app.run()
+    return until(app.switch_page("explorer/pages/compare.py").run(), shown)
+
+
+def until(app: AppTest, ready: Callable[[AppTest], object]) -> AppTest:
+    """Rerun as the page's own polling would, which these page tests do not do."""
+    end = time.monotonic() + 60
+    while not ready(app):
+        assert time.monotonic() < end, app
+        app.run()
+    return app
+
+
+def shown(app: AppTest) -> bool:
+    return bool(app.dataframe) or bool(app.error) or bool(app.info)
+
+
+def section(app: AppTest, name: str) -> AppTest:
+    app.segmented_control(key="compare_section").set_value(name)
+    return until(app.run(), lambda app: app.dataframe)
+
+
+def table(app: AppTest, place: int = 0) -> pd.DataFrame:
+    return app.dataframe[place].value
+
+
+def counted(app: AppTest) -> dict[str, int]:
+    if not app.dataframe:
+        return {}
+    return dict(zip(table(app)["net"], table(app)["params"], strict=True))
+
+
+def test_it_starts_with_the_story_from_alexnet_to_mobilenet() -> None:
+    app = start()
+    assert not app.exception
+    assert counted(app) == {
+        "alexnet_2012": 60_965_224,
+        "vgg16": 138_357_544,
+        "googlenet_2014": 6_998_552,
+        "resnet50": 25_557_032,
+        "mobilenetv1_100": 4_231_976,
+    }
+    assert list(table(app)["depth"]) == [8, 16, 22, 50, 28]
+    assert list(table(app)["receptive_field"]) == [195, 212, 715, 427, 315]
+    assert table(app)["top5"][0] == pytest.approx(100 - 18.2)  # Krizhevsky et al. 2012, table 2
+
+
+@pytest.mark.parametrize("name", SETS)
+def test_a_set_takes_the_place_of_the_networks(name: str) -> None:
+    app = start("resnet18")
+    app.selectbox(key="nets_set").set_value(name)
+    until(app.run(), lambda app: len(counted(app)) == len(SETS[name]))
+    assert not app.error
+    assert not app.warning
+    for net, params in counted(app).items():
+        assert params == profile(net).totals.params
+
+
+def test_networks_come_and_go() -> None:
+    app = start("resnet18", "vgg11")
+    assert list(counted(app)) == ["resnet18", "vgg11"]
+    app.multiselect(key="nets").set_value(["resnet18", "timm/dla34"])
+    until(app.run(), lambda app: "timm/dla34" in counted(app))
+    assert counted(app)["timm/dla34"] == profile("timm/dla34").totals.params
+    assert app.query_params["nets"] == ["resnet18", "timm/dla34"]
+
+
+def test_a_preset_with_changes_is_a_network() -> None:
+    app = start("resnet50", "resnet50 width=32 shortcut=C")
+    assert counted(app)["resnet50 width=32 shortcut=C"] == profile("resnet50 width=32 shortcut=C").totals.params
+    assert not app.error
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ("resnt50", "There is no network named 'resnt50'; near names are resnet50"),
+        ("resnet50 widht=3", "'widht' is not a field of a net; near names are width"),
+        ("resnet50 width=banana", "width"),
+        ("timm/nonsense_of_mine", "There is no network named"),
+        ("<script>", "There is no network named"),
+        ("resnet50 width", "must be a field and its value"),
+    ],
+)
+def test_what_is_no_network_is_a_sentence_and_the_others_stay(wrong: str, said: str) -> None:
+    app = start("resnet18", wrong)
+    assert not app.exception
+    assert said in app.error[0].value.replace("\\", "")
+    assert list(counted(app)) == ["resnet18"]
+
+
+def test_a_near_name_takes_the_place_of_a_wrong_one() -> None:
+    app = start("resnet18", "vgg61")
+    near = zoo.UnknownNetwork("vgg61").near[0]
+    app.button(key=f"near vgg61 {near}").click()
+    until(app.run(), lambda app: near in counted(app))
+    assert not app.error
+    assert app.query_params["nets"] == ["resnet18", near]
+
+
+def test_a_network_that_the_image_does_not_fit_is_left_out_with_a_sentence() -> None:
+    app = start("alexnet_2012", "resnet18")
+    app.selectbox(key="nets_image").set_value(64)
+    until(app.run(), lambda app: app.warning)
+    assert "alexnet" in app.warning[0].value
+    assert "64x64" in app.warning[0].value
+    assert counted(app) == {"resnet18": 11_689_512}
+    assert table(app)["macs"][0] == profile("resnet18", (64, 64)).totals.macs
+    printed = table(app, 1)
+    assert set(printed["macs"][printed["net"] == "resnet18"]) == {profile("resnet18").totals.macs}  # at their own size
+
+
+def test_no_network_is_an_invitation() -> None:
+    app = start("resnet18")
+    app.multiselect(key="nets").set_value([]).run()
+    assert not app.exception
+    assert "Choose networks" in app.info[0].value
+
+
+def test_a_long_link_is_cut() -> None:
+    app = start(*zoo.names()[:60])
+    assert not app.exception
+    assert len(app.multiselect(key="nets").value) == 40
+
+
+def test_the_net_of_the_build_page_is_the_first_option_and_a_kept_one_is_added() -> None:
+    app = AppTest.from_file("../../app.py", default_timeout=60)
+    app.query_params.update({"net": "resnet34", "width": "24"})
+    app.run()
+    next(button for button in app.sidebar.button if button.label == "Keep for Compare").click().run()
+    assert "resnet34 width=24" in app.toast[0].value
+    app.switch_page("explorer/pages/compare.py").run()
+    until(app, lambda app: app.dataframe and "resnet34 width=24" in counted(app))
+    assert app.multiselect(key="nets").options[0] == "resnet34 width=24"
+    assert counted(app)["resnet34 width=24"] == profile("resnet34 width=24").totals.params
+
+
+# --- sections
+
+NETS = ("alexnet_2012", "vgg16", "resnet18")
+
+
+@pytest.mark.parametrize("name", ["Accuracy", "Size", "Where", "By depth", "Layer by layer", "Speed"])
+@pytest.mark.parametrize("nets", [NETS, ("cifar_resnet20",), ("vit_tiny_patch16_224", "resnet50 width=24")])
+def test_every_section_is_drawn_for_any_networks(name: str, nets: tuple[str, ...]) -> None:
+    app = start(*nets)
+    app.segmented_control(key="compare_section").set_value(name).run()
+    for _ in range(3):
+        app.run()
+    assert not app.exception
+    assert not app.error
+
+
+def test_accuracies_are_of_the_chosen_sources() -> None:
+    app = section(start("resnet50", "alexnet_2012"), "Accuracy")
+    assert set(table(app)["origin"]) == {"paper"}
+    app.pills(key="accuracy_origins").set_value(["torchvision"]).run()
+    assert list(table(app)["top1"]) == [76.13]  # torchvision's first weights of ResNet-50; none of AlexNet of 2012
+    assert any("alexnet" in caption.value for caption in app.caption)
+    app.toggle(key="accuracy_every").set_value(True).run()
+    assert list(table(app)["top1"]) == [76.13, 80.858]
+    app.segmented_control(key="accuracy_dataset").set_value("CIFAR-10").run()
+    assert "No accuracy is printed" in app.info[0].value
+
+
+def test_the_winners_are_tabled() -> None:
+    app = section(start("resnet50"), "Accuracy")
+    winners = table(app, 1).set_index("network")
+    assert list(winners.loc[["AlexNet", "VGG", "GoogLeNet", "ResNet"], "layers"]) == [8, 19, 22, 152]
+    assert winners.loc["ResNet", "top5_error"] == 3.57
+
+
+def test_two_networks_are_walked_layer_by_layer() -> None:
+    app = section(start("alexnet_2012", "resnet18"), "Layer by layer")
+    rows = table(app)
+    assert list(rows["left_output_shape"].dropna())[:3] == ["96x55x55", "96x27x27", "256x27x27"]
+    text = " ".join(markdown.value for markdown in app.markdown).replace("\\", "")
+    assert "(227 " in text  # the first row that both have is chosen from the start
+    assert "11×11×3 × 96 weights + 96 biases = 34,944" in text
+    app.toggle(key="walk_every").set_value(True).run()
+    assert len(table(app)) > len(rows)
+    app.selectbox(key="walk_right").set_value("alexnet_2012").run()
+    assert not app.exception
+    assert list(table(app)["left_layer"]) == list(table(app)["right_layer"])
+
+
+def test_the_settings_outlive_a_visit_to_another_page() -> None:
+    app = start("resnet18", "vgg11")
+    app.segmented_control(key="compare_section").set_value("By depth").run()
+    app.segmented_control(key="depth_quantity").set_value("params").run()
+    app.switch_page("explorer/pages/build.py").run()
+    assert "nets" not in app.query_params
+    app.switch_page("explorer/pages/compare.py").run()
+    assert app.segmented_control(key="depth_quantity").value == "params"
+    assert app.multiselect(key="nets").value == ["resnet18", "vgg11"]
+
+
+def test_the_table_is_the_comparison() -> None:
+    app = start(*NETS)
+    whole = comparison_table({name: profile(name) for name in NETS})
+    for column in ("depth", "params", "macs", "activation_bytes", "receptive_field"):
+        assert list(table(app)[column]) == list(whole[column])

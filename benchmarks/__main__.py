@@ -2,9 +2,9 @@
 
 import sys
 
-from benchmarks import imports, slider, tables
+from benchmarks import compare, imports, slider, tables
 
-ALL = {"imports": imports, "tables": tables, "slider": slider}
+ALL = {"imports": imports, "tables": tables, "compare": compare, "slider": slider}
 
 for name in sys.argv[1:] or ALL:
     print(f"\n{name}: {ALL[name].__doc__.splitlines()[0]}")

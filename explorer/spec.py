@@ -479,7 +479,7 @@ class ResNetSpec:
         self._check_sizes()
 
     def _check_start(self) -> None:
-        """Two zeros in a row pass no gradient to either, and the branch would never learn; and a sigmoid has no zero."""
+        """Two zeros in a row pass no gradient to either, and the branch would never learn; a sigmoid gives no zero."""
         if not (self.residual and self.zero_init_residual):
             return
         if self.residual_scale == "skipinit":
@@ -702,11 +702,17 @@ class ResNetSpec:
         >>> ResNetSpec.from_text("resnet50 width=32").width
         32
         """
-        name, *changes = text.split() or [""]
-        for change in changes:
-            if "=" not in change:
-                raise SpecError(f"{_short(change)} must be a field and its value, as in width=32.")
-        return cls.from_query({"net": name} | dict(change.split("=", 1) for change in changes))
+        name, *words = text.split() or [""]
+        changes: dict[str, str] = {}
+        for word in words:
+            field, sign, value = word.partition("=")
+            if not sign:
+                raise SpecError(f"{_short(word)} must be a field and its value, as in width=32.")
+            if field in changes:
+                raise SpecError(f"{_short(field)} is there twice; once would be right.")
+            knob(field)  # else "net" would name another preset
+            changes[field] = value
+        return cls.from_query({"net": name, **changes})
 
     def applies(self, name: str) -> bool:
         """Whether a field has an effect beside the others."""

@@ -16,12 +16,15 @@ from benchmarks.browser import ARGUMENTS, chromium, served
 
 ASSET = Path(__file__).parents[1] / "assets" / "screenshot.png"
 NETS = ("resnet18", "resnet152", "resnext101_32x8d", "cifar_resnet1202")
+COMPARE = ("Accuracy", "Size", "Where", "By depth", "Layer by layer", "Speed")
 SECTIONS = ("Layers", "What changed", "Counts", "Memory", "Budget", "Export")
 VIEWS = {  # the path, and the section of the Build page to open there
     **{f"diagram-{net}": (f"/?net={net}", "") for net in NETS},
     **{f"{section.lower().replace(' ', '-')}": ("/?net=resnet50&width=72", section) for section in SECTIONS},
     "tiny": ("/?net=cifar_resnet20&width=1&depths=1&strides=1&shortcut=C", ""),
     "refused": ("/?net=resnet50&width=banana", ""),
+    "compare": ("/compare", ""),
+    **{f"compare-{section.lower().replace(' ', '-')}": ("/compare", section) for section in COMPARE},
     "attribution": ("/attribution", ""),
 }
 SIZES = {"wide": (1440, 900), "narrow": (390, 844)}

@@ -84,7 +84,7 @@ def refusal(**values: Any) -> str:
         ("norm_groups", 3, "3", "1, 2, 4, 8, 16, 32, 64"),
         ("norm_groups", True, "True", "1, 2, 4, 8, 16, 32, 64"),
         ("weight_standardization", 1, "1", "True or False"),
-        ("activation", "ReLU", "'ReLU'", "'relu', 'leaky_relu', 'gelu', 'silu'"),
+        ("activation", "ReLU", "'ReLU'", "'relu', 'leaky_relu', 'gelu', 'silu', 'tanh', 'sigmoid'"),
         ("in_channels", 65, "65", "a whole number from 1 to 64"),
         ("num_classes", 100_001, "100001", "a whole number from 1 to 100,000"),
         ("image_size", (224,), "(224,)", "height and width"),
@@ -532,6 +532,31 @@ def test_a_link_and_json_give_the_spec_back(spec: ResNetSpec) -> None:
     assert ResNetSpec.from_json(spec.to_json()) == spec
 
 
+@given(specs())
+@FEW
+def test_a_line_of_text_gives_the_spec_back(spec: ResNetSpec) -> None:
+    assert ResNetSpec.from_text(spec.to_text()) == spec
+    assert ResNetSpec.from_text(spec.to_text("cifar_resnet20")) == spec
+    assert len(spec.to_text().split()) == len(spec.to_query())  # one word each, so that a line can be taken apart
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "net (='') is not a preset"),
+        ("resnt50", "net (='resnt50') is not a preset; near names are resnet50"),
+        ("resnet50 width", "'width' must be a field and its value, as in width=32"),
+        ("resnet50 widht=3", "'widht' is not a field of a net; near names are width"),
+        ("resnet50 width=x", "width (='x') does not read"),
+        ("resnet50 net=resnet18", "'net' is not a field of a net"),
+        ("resnet50 width=32 width=64", "'width' is there twice"),
+    ],
+)
+def test_a_broken_line_is_refused_in_a_sentence(text: str, said: str) -> None:
+    with pytest.raises(SpecError, match=re.escape(said)):
+        ResNetSpec.from_text(text)
+
+
 def test_an_empty_link_and_an_empty_object_are_resnet50() -> None:
     assert ResNetSpec.from_query({}) == ResNetSpec.from_json("{}") == PRESETS["resnet50"] == ResNetSpec()
 
@@ -683,6 +708,17 @@ def test_two_zeros_in_a_row_which_would_never_learn_are_refused(change: dict[str
     assert other in str(refusal.value)
     replace(PRESETS["resnet18"], zero_init_residual=True, residual=False, **change)  # nothing to start from zero
     replace(PRESETS["resnet18"], zero_init_residual=True, activation="gelu", activation_order="relu_before_add")
+
+
+def test_a_branch_that_ends_with_a_sigmoid_cannot_start_at_zero() -> None:
+    change = {"activation": "sigmoid", "activation_order": "relu_before_add"}
+    with pytest.raises(
+        SpecError, match=r"zero_init_residual \(=True\) must be False .* sigmoid, which makes 0.5 of zero"
+    ):
+        replace(PRESETS["resnet18"], zero_init_residual=True, **change)
+    replace(PRESETS["resnet18"], zero_init_residual=True, residual=False, **change)
+    for other in ({"activation": "tanh"}, {"activation_order": "original"}):
+        replace(PRESETS["resnet18"], zero_init_residual=True, **change | other)
 
 
 @pytest.mark.parametrize(

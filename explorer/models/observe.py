@@ -2,9 +2,11 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from threading import RLock
 from typing import Any
 
+import torch
 from torch import nn
 
 
@@ -48,6 +50,35 @@ def forwarding(forwards: Iterable[tuple[nn.Module, Callable[..., Any]]]) -> Iter
         for state, own in before:
             del state["forward"]  # nearly always the class has it
             state.update(own)
+
+
+@contextmanager
+def watching(watchers: Iterable[tuple[nn.Module, Callable[[Any], object]]]) -> Iterator[None]:
+    """Functions that are shown what these modules return, at each call; they come off after an exception too."""
+    hooks = []
+    try:
+        for module, watch in watchers:
+            hooks.append(module.register_forward_hook(partial(_show, watch)))
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def _show(watch: Callable[[Any], object], module: nn.Module, inputs: Any, output: Any) -> None:
+    watch(output)  # what it returns would take the output's place
+
+
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """The processor's random numbers begin at a seed; afterwards they go on as if nothing had been drawn."""
+    generator = torch.default_generator
+    before = generator.get_state()
+    generator.manual_seed(seed)
+    try:
+        yield
+    finally:
+        generator.set_state(before)
 
 
 _CALLED = ("forward", "_forward_hooks", "_forward_pre_hooks")  # what runs when a module is called

@@ -1,4 +1,3 @@
-from collections.abc import Mapping
 from typing import Protocol
 
 import streamlit as st
@@ -14,8 +13,8 @@ from explorer.pages.edge import plain
 class Section(Protocol):
     """One view of the networks."""
 
-    def __call__(self, networks: choose.Networks, found: Mapping[str, Profile]) -> None:
-        """Draw it for the networks and for the profiles of those that have one, by the name that each has here."""
+    def __call__(self, compared: choose.Compared) -> None:
+        """Draw it."""
 
 
 SECTIONS: dict[str, Section] = {
@@ -56,4 +55,4 @@ found, refused = counted
 for name, why in refused.items():
     st.warning(plain(f"{name} is left out: {why}"), icon=":material/block:")
 if found:
-    SECTIONS[section](nets, found)
+    SECTIONS[section](choose.Compared(nets, image_size, found))

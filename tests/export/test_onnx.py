@@ -84,10 +84,12 @@ SPECS = {  # together they have every choice of CHOICES; odd sizes, so that stri
         kernel_size=5,
         shortcut="gated",
         activation_order="bn_after_add",
+        activation="tanh",
         antialias="blur",
         zero_init_residual=True,
         **SMALL,
     ),
+    "sigmoid": ResNetSpec(block="basic", depths=(1,), stem="cifar", activation="sigmoid", **SMALL),
 }
 CHOICES = (
     "block",

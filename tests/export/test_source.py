@@ -33,6 +33,8 @@ SHOWN = {
     "dilated": replace(PRESETS["resnet50"], output_stride=8),
     "v1": replace(PRESETS["resnet50_v1"], output_stride=16),
     "unnormed": replace(PRESETS["cifar_plain20"], norm="none"),
+    "tanh": replace(PRESETS["cifar_plain20"], norm="none", activation="tanh", init="xavier"),
+    "sigmoid": replace(PRESETS["resnet18"], activation="sigmoid", attention="se"),
     "highway": replace(PRESETS["resnet34"], shortcut="highway", zero_init_residual=True, output_stride=8),
     "gated": replace(PRESETS["resnet50d"], shortcut="gated", init="pytorch", attention="eca", output_stride=16),
     "constant": replace(PRESETS["resnet50"], residual_scale="constant", stochastic_depth=0.2, head_dropout=0.5),

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from explorer.models.observe import Shared, evaluating, forwarding, frozen
+from explorer.models.observe import Shared, evaluating, forwarding, frozen, seeded, watching
 
 LONG = 20.0  # seconds; reached only by a failing test
 
@@ -114,6 +114,48 @@ def test_another_forward_is_taken_back_after_an_exception_too() -> None:
         raise KeyError
     assert model(x) == 0 + 1
     assert "forward" not in vars(model[0])
+
+
+def test_watchers_see_each_output_change_nothing_and_come_off() -> None:
+    model = nn.Sequential(nn.ReLU(), nn.Tanh())
+    model[0].register_forward_hook(lambda module, inputs, output: None)  # somebody else's stays
+    before = [list(module._forward_hooks) for module in model]
+    x = torch.tensor([-2.0, 3.0])
+    expected = [[0.0, 3.0], x.relu().tanh().tolist()]
+    seen: list[list[float]] = []
+
+    def watch(output: torch.Tensor) -> str:
+        seen.append(output.tolist())
+        return "nothing that would take its place"
+
+    with watching((module, watch) for module in model):
+        assert model(x).tolist() == expected[1]
+    assert seen == expected
+    with pytest.raises(KeyError, match="mine"), watching((module, watch) for module in model):
+        raise KeyError("mine")
+    model(x)
+    assert len(seen) == 2
+    assert [list(module._forward_hooks) for module in model] == before
+
+
+def test_watchers_come_off_where_the_next_module_is_none() -> None:
+    model = nn.ReLU()
+    with pytest.raises(AttributeError), watching([(model, print), (None, print)]):  # type: ignore[list-item]
+        pass
+    assert not model._forward_hooks
+
+
+def test_random_numbers_begin_at_the_seed_and_go_on_as_before() -> None:
+    torch.manual_seed(4)
+    expected = torch.rand(2).tolist()
+    torch.manual_seed(9)
+    apart = torch.rand(2).tolist()
+    torch.manual_seed(4)
+    with seeded(9):
+        assert torch.rand(2).tolist() == apart
+    with pytest.raises(KeyError), seeded(9):
+        raise KeyError
+    assert torch.rand(2).tolist() == expected
 
 
 def test_two_threads_are_never_inside_at_once() -> None:

@@ -426,7 +426,7 @@ def test_a_group_holds_two_channels_or_more(spec: ResNetSpec) -> None:
             assert module.num_channels >= 2 * module.num_groups
 
 
-@pytest.mark.parametrize("kind", ["relu", "leaky_relu", "gelu", "silu"])
+@pytest.mark.parametrize("kind", knob("activation").choices)
 @pytest.mark.parametrize(
     ("order", "extra"),
     [
@@ -467,7 +467,7 @@ def test_what_is_not_architecture_changes_no_trained_network(spec: ResNetSpec, o
 def test_every_net_is_ready_for_attribution(spec: ResNetSpec) -> None:
     """Each activation is called once and not in place, and its input goes nowhere else."""
     model = build(spec, "cpu").eval()
-    kinds = (nn.ReLU, nn.LeakyReLU, nn.GELU, nn.SiLU, nn.Sigmoid)
+    kinds = (nn.ReLU, nn.LeakyReLU, nn.GELU, nn.SiLU, nn.Tanh, nn.Sigmoid)
     with calls(model, *kinds, Add) as seen:
         model(image(*spec.image_size, channels=spec.in_channels))
     activations = [(module, inputs[0]) for module, inputs, _ in seen if isinstance(module, kinds)]
@@ -487,7 +487,7 @@ def test_every_net_is_ready_for_attribution(spec: ResNetSpec) -> None:
     # what multiplies one activation by another, as gates and attention do, has no exact rule
     specs(stem="cifar", attention="none", shortcut=st.sampled_from("ABC"), image_size=(9, 8), zero_init_residual=False),
     st.sampled_from(("batch", "none")),
-    st.sampled_from(("relu", "leaky_relu")),  # Captum has no rule for the others
+    st.sampled_from(("relu", "leaky_relu", "tanh", "sigmoid")),  # Captum has no rule for the others
 )
 def test_deeplift_is_complete_on_our_nets(spec: ResNetSpec, norm: Any, activation: Any) -> None:
     spec = replace(spec, norm=norm, activation=activation)

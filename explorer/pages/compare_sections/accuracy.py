@@ -1,24 +1,22 @@
 """Published accuracy against size, and the winners of ImageNet's challenge."""
 
-from collections.abc import Mapping
 from typing import get_args
 
 import streamlit as st
 
 from explorer.analysis.comparison import accuracy_table, first_of_each, winners_table
-from explorer.analysis.profile import Profile
 from explorer.export.tables import csv
 from explorer.figures.comparison import bubble_chart, winners_chart
 from explorer.figures.theme import TERMS, config
 from explorer.models.published import HUMAN_TOP5_ERROR, Dataset, Origin
 from explorer.pages import cached, parts, runs
-from explorer.pages.compare_sections.choose import Networks
+from explorer.pages.compare_sections.choose import Compared
 from explorer.pages.edge import plain
 
 
-def show(networks: Networks, found: Mapping[str, Profile]) -> None:
+def show(compared: Compared) -> None:
     """A bubble a network, or one for each of its published accuracies."""
-    make = cached.profiles()
+    networks, make = compared.networks, cached.profiles()
     every = runs.outcome("accuracy_run", tuple(networks.items()), lambda progress: accuracy_table(networks, make))
     if every is None:
         return
@@ -79,7 +77,7 @@ def show(networks: Networks, found: Mapping[str, Profile]) -> None:
             config=config(f"compare_{column}_{x}"),
             alt=f"{TERMS[column]} of {', '.join(shown['net'])}; the table below has the numbers",
         )
-    missing = [net for net in found if net not in set(shown["net"])]
+    missing = [net for net in compared.profiles if net not in set(shown["net"])]
     if missing:
         st.caption(f"Nothing printed there of: {plain(', '.join(missing))}.")
     st.caption(

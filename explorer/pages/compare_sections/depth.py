@@ -1,23 +1,21 @@
 """How parameters, arithmetic and memory are spread over the depth."""
 
-from collections.abc import Mapping
-
 import streamlit as st
 
 from explorer.analysis.comparison import depth_table
-from explorer.analysis.profile import Profile
 from explorer.export.tables import csv
 from explorer.figures.comparison import depth_chart
 from explorer.figures.theme import TERMS, config
 from explorer.pages import parts
-from explorer.pages.compare_sections.choose import Networks
+from explorer.pages.compare_sections.choose import Compared
 
 _SUMS = {"running": "added up", "running_share": "added up, shares", "value": "at each depth"}
 _PLACES = {"share_of_depth": "part of the depth", "depth": "depth in layers"}
 
 
-def show(networks: Networks, found: Mapping[str, Profile]) -> None:
+def show(compared: Compared) -> None:
     """A line a network for one quantity."""
+    found = compared.profiles
     row = st.container(horizontal=True)
     column = row.segmented_control(
         "Quantity",

@@ -1,24 +1,22 @@
 """Depth against size."""
 
-from collections.abc import Mapping
-
 import streamlit as st
 
 from explorer.analysis.comparison import comparison_table
-from explorer.analysis.profile import Profile
 from explorer.export.tables import csv
 from explorer.figures.comparison import bubble_chart
 from explorer.figures.theme import TERMS, config
 from explorer.pages import parts
-from explorer.pages.compare_sections.choose import Networks
+from explorer.pages.compare_sections.choose import Compared
 
 _ACROSS = ("depth", "macs", "activation_bytes", "receptive_field", "params")
 _UP = ("params", "macs", "activation_bytes", "depth", "receptive_field")
 _AREAS = ("macs", "params", "activation_bytes")
 
 
-def show(networks: Networks, found: Mapping[str, Profile]) -> None:
+def show(compared: Compared) -> None:
     """Any two quantities against each other, and a third one as the bubbles' area."""
+    found = compared.profiles
     row = st.container(horizontal=True)
     x, y, area = (
         row.selectbox(

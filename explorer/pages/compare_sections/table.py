@@ -1,20 +1,17 @@
 """Every figure in one table, and beside it what papers and libraries print."""
 
-from collections.abc import Mapping
-
 import streamlit as st
 
 from explorer.analysis.comparison import accuracy_table, comparison_table, first_of_each, published_table
-from explorer.analysis.profile import Profile
 from explorer.export.tables import csv, markdown, readable_table
 from explorer.pages import cached, parts
-from explorer.pages.compare_sections.choose import Networks
+from explorer.pages.compare_sections.choose import Compared
 
 
-def show(networks: Networks, found: Mapping[str, Profile]) -> None:
+def show(compared: Compared) -> None:
     """A row a network; sorted by a click on a heading."""
-    printed = first_of_each(accuracy_table(networks, cached.profiles()), "top1", "top5")
-    content = comparison_table(found).merge(
+    printed = first_of_each(accuracy_table(compared.networks, cached.profiles()), "top1", "top5")
+    content = comparison_table(compared.profiles).merge(
         printed[["net", "top1", "top5", "crop", "dataset", "source"]], "left", "net"
     )
     parts.table(readable_table(content), "compare_table")
@@ -24,13 +21,13 @@ def show(networks: Networks, found: Mapping[str, Profile]) -> None:
             "Table as Markdown", markdown, content, "compare.md", "text/markdown", "The table above, for a README."
         )
     st.caption(
-        "A click on a heading offers to sort. Depth to receptive field are counted on the network itself, for one image; a dash "
-        "is unknown or does not apply. Depth counts convolutions and linear layers on the longest way through the "
-        "network. MACs are multiply-accumulates; FLOPs would be twice as many. Activation memory keeps the output of "
-        "every layer at float32. Auxiliary classifiers serve training only and are not counted. Accuracy is the first "
-        "one printed, its crop and source beside it; the section Accuracy has the others."
+        "A click on a heading offers to sort. Depth to receptive field are counted on the network itself, for one "
+        "image; a dash is unknown or does not apply. Depth counts convolutions and linear layers on the longest way "
+        "through the network. MACs are multiply-accumulates; FLOPs would be twice as many. Activation memory keeps the "
+        "output of every layer at float32. Auxiliary classifiers serve training only and are not counted. Accuracy is "
+        "the first one printed, its crop and source beside it; the section Accuracy has the others."
     )
-    counts = published_table(networks, cached.profiles())
+    counts = published_table(compared.networks, cached.profiles())
     if counts.empty:
         return
     st.subheader("As published", anchor=False)

@@ -1,23 +1,21 @@
 """Two networks layer by layer, and the arithmetic of the one clicked."""
 
-from collections.abc import Mapping
-
 import streamlit as st
 
 from explorer.analysis.arithmetic import written_out
 from explorer.analysis.comparison import aligned, first_shared, layer_at, walked_table
 from explorer.analysis.layers import Layer
-from explorer.analysis.profile import Profile
 from explorer.export.tables import csv
 from explorer.figures.comparison import resolution_chart
 from explorer.figures.theme import config
 from explorer.pages import parts
-from explorer.pages.compare_sections.choose import Networks
+from explorer.pages.compare_sections.choose import Compared
 from explorer.pages.edge import plain
 
 
-def show(networks: Networks, found: Mapping[str, Profile]) -> None:
+def show(compared: Compared) -> None:
     """Both networks' layers side by side where their maps are alike; below, a layer's formulas with its numbers."""
+    found = compared.profiles
     names = list(found)
     row = st.container(horizontal=True, vertical_alignment="bottom")
     left, right = (

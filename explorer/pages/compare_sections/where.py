@@ -1,22 +1,20 @@
 """Where the parameters, the arithmetic and the memory are: in convolutions, linear layers, norms ..."""
 
-from collections.abc import Mapping
-
 import streamlit as st
 
 from explorer.analysis.comparison import kind_table
-from explorer.analysis.profile import Profile
 from explorer.export.tables import csv
 from explorer.figures.comparison import kind_chart
 from explorer.figures.theme import TERMS, config
 from explorer.pages import parts
-from explorer.pages.compare_sections.choose import Networks
+from explorer.pages.compare_sections.choose import Compared
 
 _QUANTITIES = ("params", "macs", "activation_bytes")
 
 
-def show(networks: Networks, found: Mapping[str, Profile]) -> None:
+def show(compared: Compared) -> None:
     """A bar a network for each quantity, divided by kind of layer."""
+    found = compared.profiles
     share = (
         st.segmented_control(
             "Bars",

@@ -1,5 +1,6 @@
 """What README promises and which way the imports go."""
 
+import ast
 import re
 import subprocess
 import sys
@@ -55,6 +56,10 @@ def test_every_package_that_is_imported_is_declared() -> None:
     names = {"PIL": "pillow", "skimage": "scikit_image"}
     imported = set()
     for file in (*(ROOT / "explorer").rglob("*.py"), ROOT / "app.py"):
-        imported |= set(re.findall(r"^\s*(?:import|from) (\w+)", file.read_text(), re.MULTILINE))
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.Import):
+                imported |= {alias.name.split(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.module is not None:
+                imported.add(node.module.split(".")[0])
     third_party = imported - set(sys.stdlib_module_names) - {"explorer"}
     assert {names.get(name, name) for name in third_party} <= declared

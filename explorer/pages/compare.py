@@ -6,7 +6,7 @@ from explorer.analysis.comparison import profiles
 from explorer.analysis.profile import Profile
 from explorer.jobs import Progress
 from explorer.pages import cached, runs
-from explorer.pages.compare_sections import accuracy, choose, depth, size, table, walk, where
+from explorer.pages.compare_sections import accuracy, choose, depth, size, speed, table, walk, where
 from explorer.pages.edge import plain
 
 
@@ -24,6 +24,7 @@ SECTIONS: dict[str, Section] = {
     "Where": where.show,
     "By depth": depth.show,
     "Layer by layer": walk.show,
+    "Speed": speed.show,
 }
 
 st.header("Compare", anchor=False)

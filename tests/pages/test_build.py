@@ -171,7 +171,7 @@ def test_a_value_between_the_stops_comes_through_a_link() -> None:
 
 def test_back_to_the_preset_undoes_the_changes() -> None:
     app = start(net="resnet34", num_classes="7")
-    app.sidebar.button[0].click().run()
+    next(button for button in app.sidebar.button if button.label == "Back to the preset").click().run()
     assert link(app) == {"net": "resnet34"}
     assert shows(app, PRESETS["resnet34"])
 
@@ -368,7 +368,7 @@ def test_a_preset_of_fewer_stages_can_be_changed_on() -> None:
     assert shows(app, PRESETS["cifar_resnet32"])
     assert link(app) == {"net": "cifar_resnet20", "depths": "5,5,5"}
     assert "the same net as cifar_resnet32" in app.caption[0].value
-    app.sidebar.button[0].click().run()
+    next(button for button in app.sidebar.button if button.label == "Back to the preset").click().run()
     assert shows(app, PRESETS["cifar_resnet20"])
 
 

@@ -1,6 +1,5 @@
 """How long the nets take for an image on this machine."""
 
-from collections.abc import Mapping
 from typing import Any
 
 import streamlit as st
@@ -10,11 +9,10 @@ from explorer.export.tables import csv, readable_table
 from explorer.figures.latency import latency_chart
 from explorer.figures.theme import config
 from explorer.pages import parts, runs
+from explorer.pages.compare_sections.choose import Compared
 from explorer.pages.edge import plain
-from explorer.spec import ResNetSpec
 
 BATCHES = {"cpu": (1, 2, 4, 8, 16, 32), "cuda": (1, 4, 16, 64, 256)}
-SIZES = {"each net's own": None, "224 x 224 for all": (224, 224)}
 KEPT = 8  # results of a session
 
 _DEVICES: dict[Device, str] = {"cpu": "processor", "cuda": "GPU"}
@@ -58,14 +56,10 @@ On a GPU the time includes starting the kernels; PyTorch may round what goes int
 """
 
 
-def show(nets: Mapping[str, ResNetSpec | str]) -> None:
-    """Time against MACs, measured when asked; the results of this session are kept, by nets and settings.
-
-    Args:
-        nets: specs or names of the zoo, by the name that each has on the page.
-    """
-    st.subheader("Inference speed on this machine", anchor=False)
-    device, batch, image_size = _settings()
+def show(compared: Compared) -> None:
+    """Time against MACs, measured when asked; the results of this session are kept, by nets and settings."""
+    nets, image_size = {name: compared.networks[name] for name in compared.profiles}, compared.image_size
+    device, batch = _settings()
     question = (tuple(nets.items()), device, batch, image_size)
     kept: dict[Any, Speeds] = st.session_state.setdefault("speed_results", {})
     st.button(
@@ -91,11 +85,11 @@ def show(nets: Mapping[str, ResNetSpec | str]) -> None:
         kept[question] = speeds
         for old in list(kept)[:-KEPT]:
             del kept[old]
-    _result(kept[question], image_size)
+    _result(kept[question])
 
 
-def _settings() -> tuple[Device, int, tuple[int, int] | None]:
-    """Device, batch and image size."""
+def _settings() -> tuple[Device, int]:
+    """Device and batch."""
     row = st.container(horizontal=True, vertical_alignment="bottom")
     device: Device = "cpu"
     if len(devices()) > 1:
@@ -118,18 +112,9 @@ def _settings() -> tuple[Device, int, tuple[int, int] | None]:
         persist_state="session",
         help="Images in one pass. One is what a single user waits for; with more, each weight is fetched once for all.",
     )
-    size = row.segmented_control(
-        "Image size",
-        list(SIZES),
-        default="each net's own",
-        required=True,
-        key="speed_size",
-        persist_state="session",
-        help="The size that each net is used at, or one for all; MACs are counted at the size that is measured.",
-    )
     if len(devices()) == 1:
         st.caption("This machine has no GPU that PyTorch can use: the nets run on its processor.")
-    return device, batch, SIZES[size]
+    return device, batch
 
 
 def _ask(question: Any) -> None:
@@ -139,15 +124,12 @@ def _ask(question: Any) -> None:
     st.session_state.speed_results.pop(question, None)
 
 
-def _result(speeds: Speeds, image_size: tuple[int, int] | None) -> None:
+def _result(speeds: Speeds) -> None:
     for name, sentence in speeds.refused:
         st.warning(plain(f"{name} was not measured: {sentence}"), icon=":material/block:")
     if not speeds.latencies:
         return
     table = latency_table(speeds)
-    own = [latency.net for latency in speeds.latencies if image_size not in (None, latency.input_shape[1:])]
-    if own:
-        st.info(plain(f"At their own size, as they cannot take this one: {', '.join(own)}."), icon=":material/crop:")
     if said := finding(table):
         st.markdown(f"**{plain(said)}**")
     st.plotly_chart(

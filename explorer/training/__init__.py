@@ -1,0 +1,1 @@
+"""What is done to pictures and nets while they learn."""

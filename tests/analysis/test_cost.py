@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 import torchvision
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from strategies import FEW, specs
 from torch import nn
@@ -18,16 +18,25 @@ from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
 from explorer.analysis.cost import (
+    PUBLISHED_OPTIONS,
     Comparison,
     CostError,
     Design,
+    InceptionSizes,
+    PixelRow,
     bottleneck_block,
     depthwise_separable,
+    design_table,
+    field_growth,
+    googlenet_modules,
+    inception_miscounted,
     inception_module,
+    known_windows,
     output_size,
     output_sizes,
     pooled_head,
     separable_filters,
+    separable_shares,
     shortcut_options,
     stacked_3x3,
 )
@@ -74,9 +83,10 @@ def test_the_bottleneck_at_256_channels_has_the_weights_of_the_textbook() -> Non
 
 def test_the_papers_two_blocks_cost_about_the_same() -> None:
     # He et al. 2015, figure 5: 3x3 - 3x3 at 64 channels, 1x1 - 3x3 - 1x1 at 256, "similar time complexity"
-    narrow, wide = bottleneck_block(64).usual, bottleneck_block(256).proposed
-    assert narrow.weights == 2 * 9 * 64 * 64 == 73_728
-    assert abs(narrow.macs / wide.macs - 1) < 0.06
+    drawn = bottleneck_block(256, 56, basic_channels=64)
+    assert both(drawn, lambda design: design.weights) == (69_632, 2 * 9 * 64 * 64)
+    assert both(drawn, lambda design: design.output_shape) == ((256, 56, 56), (64, 56, 56))
+    assert abs(float(drawn.mac_ratio) - 1) < 0.06
 
 
 def test_the_bottleneck_is_that_of_torchvisions_resnet50() -> None:
@@ -129,12 +139,18 @@ def test_any_stack_costs_9n_against_2n_plus_1_squared(n: int, channels: int, sid
     assert stack.usual.macs == macs_by_torch(channels, side, (conv(channels, channels, 2 * n + 1),))
 
 
+@FEW
+@given(st.integers(1, 8))
+def test_a_3x3_more_sees_two_pixels_more(count: int) -> None:
+    assert field_growth(count) == tuple(range(1, 2 * count + 2, 2))
+
+
 # --- Inception
 
 
 def test_the_inception_module_of_cs231n() -> None:
     # Stanford CS231n, lecture 9: the layers that it lists
-    module, pixels = inception_module(), 28 * 28
+    module, pixels = inception_module(InceptionSizes()), 28 * 28
     naive = pixels * (128 * 256 + 192 * 9 * 256 + 96 * 25 * 256)
     with_reductions = pixels * (128 * 256 + 2 * 64 * 256 + 192 * 9 * 64 + 96 * 25 * 64 + 64 * 256)
     assert both(module, lambda design: design.macs) == (with_reductions, naive) == (271_351_808, 854_196_224)
@@ -144,29 +160,107 @@ def test_the_inception_module_of_cs231n() -> None:
 
 
 def test_the_lectures_358_million_counts_the_3x3s_input_as_128_channels() -> None:
-    assert round((inception_module().proposed.macs + 28 * 28 * 192 * 9 * (128 - 64)) / 1e6) == 358
+    said = inception_miscounted(InceptionSizes(), 128)
+    assert said == inception_module(InceptionSizes()).proposed.macs + 28 * 28 * 192 * 9 * (128 - 64)
+    assert round(said / 1e6) == 358
 
 
 @FEW
-@given(CHANNELS, SIDES, st.tuples(CHANNELS, CHANNELS, CHANNELS), CHANNELS, CHANNELS)
-def test_any_inception_module_has_the_macs_that_pytorch_counts(
-    channels: int, side: int, widths: tuple[int, int, int], reduced: int, projection: int
-) -> None:
-    module = inception_module(channels, side, widths, reduced, projection)
-    one, three, five = widths
+@given(CHANNELS, CHANNELS, CHANNELS, SIDES)
+def test_counted_as_what_it_is_the_module_costs_what_it_costs(reduced: int, other: int, out: int, side: int) -> None:
+    sizes = InceptionSizes(side=side, middle_reduced=reduced, middle=out)
+    assert inception_miscounted(sizes, reduced) == inception_module(sizes).proposed.macs
+    more = inception_miscounted(sizes, other) - inception_miscounted(sizes, reduced)
+    assert more == side * side * out * 9 * (other - reduced)
+
+
+def test_googlenets_modules_are_those_of_its_table_1() -> None:
+    rows = {name: row for name, row in published("szegedy2014_table1")["rows"].items() if name.startswith("inception")}
+    modules = googlenet_modules()
+    assert list(modules) == list(rows)
+    for name, sizes in modules.items():
+        design = inception_module(sizes).proposed
+        side, channels = rows[name]["output"]
+        assert design.output_shape == (channels, side, side)
+        printed = {"inception5a": 51}.get(name, rows[name]["million_macs"])  # the table's convention says why
+        assert design.macs / 1e6 == pytest.approx(printed, abs=1)
+
+
+def test_a_module_of_googlenet_costs_what_it_costs_inside_the_network() -> None:
+    inside = layer_table("googlenet_2014")
+    for name, sizes in googlenet_modules().items():
+        assert inception_module(sizes).proposed.macs == inside[inside.name.str.startswith(name)].macs.sum()
+
+
+@FEW
+@given(st.builds(InceptionSizes, *[CHANNELS, SIDES, *[CHANNELS] * 6]))
+def test_any_inception_module_has_the_macs_that_pytorch_counts(sizes: InceptionSizes) -> None:
+    module = inception_module(sizes)
+    channels, side, one, projection = sizes.channels, sizes.side, sizes.pointwise, sizes.pooled
+    three, five = sizes.middle, sizes.wide
     naive = (conv(channels, one, 1),), (conv(channels, three, 3),), (conv(channels, five, 5),)
     with_reductions = (
         (conv(channels, one, 1),),
-        (conv(channels, reduced, 1), conv(reduced, three, 3)),
-        (conv(channels, reduced, 1), conv(reduced, five, 5)),
+        (conv(channels, sizes.middle_reduced, 1), conv(sizes.middle_reduced, three, 3)),
+        (conv(channels, sizes.wide_reduced, 1), conv(sizes.wide_reduced, five, 5)),
         (conv(channels, projection, 1),),
     )
     assert module.usual.macs == macs_by_torch(channels, side, *naive)
     assert module.proposed.macs == macs_by_torch(channels, side, *with_reductions)
     assert both(module, lambda design: design.output_shape) == (
-        (sum(widths) + projection, side, side),
-        (sum(widths) + channels, side, side),
+        (one + three + five + projection, side, side),
+        (one + three + five + channels, side, side),
     )
+
+
+def test_the_branches_of_a_module_are_its_chains() -> None:
+    module = inception_module(InceptionSizes())
+    names = [[layer.name for layer in branch] for branch in module.proposed.branches]
+    assert names == [
+        ["1x1.conv"],
+        ["3x3.reduce", "3x3.conv"],
+        ["5x5.reduce", "5x5.conv"],
+        ["pool.pool", "pool.project"],
+    ]
+    assert [[layer.kind for layer in branch] for branch in module.usual.branches] == [["conv"]] * 3 + [["pool"]]
+    (chain,) = bottleneck_block().proposed.branches
+    assert [layer.name for layer in chain] == ["conv1", "conv2", "conv3"]
+
+
+# --- tables and formulas of two designs
+
+
+COMPARISONS = {
+    "bottleneck": lambda: bottleneck_block(20, 7),
+    "stack": lambda: stacked_3x3(4, 5, 9),
+    "inception": lambda: inception_module(InceptionSizes(channels=3, side=5)),
+    "depthwise": lambda: depthwise_separable(6, 10, 5, 8),
+    "filters": lambda: separable_filters(7, 3, 11),
+    "head": lambda: pooled_head("alexnet_2012").heads,
+}
+
+
+@pytest.mark.parametrize("name", COMPARISONS)
+def test_the_formula_is_true_and_has_a_product_a_layer(name: str) -> None:
+    for design in both(COMPARISONS[name](), lambda design: design):
+        assert isinstance(design, Design)
+        for quantity in ("weights", "macs"):
+            left, right = design.formula(quantity).split(" = ")  # type: ignore[arg-type]
+            assert eval(left.replace("×", "*")) == int(right.replace(",", "")) == getattr(design, quantity)
+            assert left.count("×") >= sum(layer.kind in ("conv", "linear") for layer in design.layers)
+
+
+@pytest.mark.parametrize("name", COMPARISONS)
+def test_the_table_has_every_layer_of_both_designs(name: str) -> None:
+    comparison = COMPARISONS[name]()
+    table = design_table(comparison)
+    assert table.name.tolist() == [
+        layer.name for design in (comparison.proposed, comparison.usual) for layer in design.layers
+    ]
+    counted = table[table.kind.isin(("conv", "linear"))].groupby("design", sort=False)
+    assert tuple(counted.params.sum()) == both(comparison, lambda design: design.weights)
+    assert tuple(counted.macs.sum()) == both(comparison, lambda design: design.macs)
+    assert table.design.drop_duplicates().tolist() == [comparison.proposed.name, comparison.usual.name]
 
 
 # --- depthwise and separable
@@ -190,6 +284,13 @@ def test_depthwise_separable_costs_1_over_n_plus_1_over_k2(m: int, n: int, k: in
     assert layer.usual.macs == macs_by_torch(m, side, (conv(m, n, k),))
     assert both(layer, lambda design: design.receptive_field) == (k, k)
     assert both(layer, lambda design: design.output_shape) == ((n, side, side),) * 2
+
+
+@FEW
+@given(st.lists(ODD, min_size=1, unique=True), st.lists(CHANNELS, min_size=1))
+def test_the_shares_are_the_formula_of_the_paper(kernels: list[int], widths: list[int]) -> None:
+    shares = separable_shares(tuple(kernels), tuple(widths))
+    assert shares == {k: tuple(Fraction(1, n) + Fraction(1, k * k) for n in widths) for k in kernels}
 
 
 def test_3x1_and_1x3_are_33_percent_cheaper() -> None:
@@ -256,6 +357,30 @@ def test_an_option_that_cannot_be_is_unknown_and_says_why() -> None:
 def test_a_plain_net_has_no_shortcuts_to_compare() -> None:
     with pytest.raises(CostError, match=r"residual \(=False\) must be True"):
         shortcut_options(replace(PRESETS["resnet18"], residual=False))
+
+
+def test_the_progress_is_told_and_can_stop_the_work() -> None:
+    told: list[float] = []
+    shortcut_options(PRESETS["resnet18"], lambda fraction, text: told.append(fraction))
+    assert told == [0, 1 / 3, 2 / 3]
+
+    def stop(fraction: float, text: str) -> None:
+        raise InterruptedError(text)
+
+    with pytest.raises(InterruptedError, match="option A"):
+        shortcut_options(PRESETS["resnet18"], stop)
+
+
+def test_the_published_errors_are_those_of_the_papers() -> None:
+    # He et al. 2015, table 3 (top-1, top-5); He et al. 2016, table 1: original and 1x1 conv shortcut of ResNet-110
+    printed = {(error.net, error.option): (error.top1, error.top5) for error in PUBLISHED_OPTIONS}
+    assert printed == {
+        ("ResNet-34", "A"): (25.03, 7.76),
+        ("ResNet-34", "B"): (24.52, 7.46),
+        ("ResNet-34", "C"): (24.19, 7.40),
+        ("ResNet-110", "A"): (6.61, None),
+        ("ResNet-110", "C"): (12.22, None),
+    }
 
 
 # --- output size
@@ -331,6 +456,70 @@ def test_what_has_no_window_and_what_cannot_be_is_refused() -> None:
         output_sizes(wrong)
 
 
+WINDOWS = (SIDES, st.integers(1, 7), st.integers(1, 9), st.integers(0, 5), st.integers(1, 3))
+
+
+@FEW
+@given(*WINDOWS)
+def test_the_row_of_pixels_is_that_which_a_convolution_reads(n: int, k: int, s: int, p: int, d: int) -> None:
+    assume(d * (k - 1) + 1 <= n + 2 * p)
+    row = PixelRow(n, k, s, p, d)
+    pixels = torch.zeros(1, 1, n, requires_grad=True)
+    output = F.conv1d(pixels, torch.ones(1, 1, k), None, s, p, d)
+    assert row.side == len(row.starts) == output.shape[-1]
+    reads = torch.zeros(n)
+    for unit, start in enumerate(row.starts):
+        (gradient,) = torch.autograd.grad(output[0, 0, unit], pixels, retain_graph=True)
+        seen = gradient[0, 0].nonzero().flatten().tolist()
+        assert seen == [pixel for pixel in row.taps(start) if 0 <= pixel < n]
+        reads += gradient[0, 0]
+    assert row.unread == tuple((reads == 0).nonzero().flatten().tolist())
+    assert row.undivided == Fraction(n + 2 * p - d * (k - 1) - 1, s) + 1
+    assert int(row.undivided) == row.side
+
+
+@FEW
+@given(SIDES, st.integers(1, 7), st.integers(1, 9), st.integers(0, 3), st.integers(1, 3))
+def test_ceil_is_that_of_a_pool(n: int, k: int, s: int, p: int, d: int) -> None:
+    assume(d * (k - 1) + 1 <= n + 2 * p)
+    assume(2 * p <= k)  # a pool takes no more
+    pooled = F.max_pool1d(torch.zeros(1, 1, n), k, s, p, d, ceil_mode=True).shape[-1]
+    size = output_size(n, k, s, p, d, "ceil")
+    assert size.side == pooled
+    formula, _, less = size.formula.partition(", less a last window that would start in the padding: ")
+    assert_true(formula, int(less) + 1 if less else pooled)
+
+
+def test_224_pixels_do_not_divide_among_alexnets_first_windows() -> None:
+    row = known_windows()["AlexNet 2012, conv1, with 224 px"]
+    assert (row.n, row.kernel, row.stride, row.padding) == (224, 11, 4, 0)
+    assert (row.side, float(row.undivided), row.unread) == (54, 54.25, (223,))
+    assert known_windows()["AlexNet 2012, conv1"].side == 55
+    assert known_windows()["AlexNet 2012, conv1"].unread == ()
+
+
+@pytest.mark.parametrize(
+    ("name", "n", "side"),
+    [
+        ("AlexNet 2012, pool1", 55, 27),
+        ("AlexNet 2012, conv2", 27, 27),
+        ("VGG-16, features.0", 224, 224),
+        ("VGG-16, features.4", 224, 112),
+        ("ResNet-50, conv1", 224, 112),
+        ("ResNet-50, maxpool", 112, 56),
+    ],
+)
+def test_the_known_windows_give_what_their_networks_have(name: str, n: int, side: int) -> None:
+    row = known_windows()[name]
+    assert (row.n, row.side) == (n, side)
+
+
+def test_googlenets_pool_rounds_up() -> None:
+    row = known_windows()["GoogLeNet 2014, maxpool1"]
+    assert (row.n, row.side) == (112, 55)
+    assert output_size(row.n, row.kernel, row.stride, row.padding, row.dilation, "ceil").side == 56
+
+
 # --- pooled head
 
 
@@ -345,6 +534,9 @@ def test_a_pooled_head_saves_nearly_all_of_vgg16() -> None:
     features = sum(parameter.numel() for parameter in model.features.parameters())
     assert head.network_params_pooled == features + 512 * 1000 + 1000
     assert both(head.heads, lambda design: design.macs) == (512 * 1000, linear - 4096 - 4096 - 1000)
+    assert (head.heads.more, head.heads.less) == (Fraction(linear, 513_000) - 1, 1 - Fraction(513_000, linear))
+    assert head.heads.mac_share == Fraction(512 * 1000, linear - 4096 - 4096 - 1000)
+    assert head.share == Fraction(linear, 138_357_544)
     assert both(head.heads, lambda design: design.output_shape) == ((1000,), (1000,))
 
 
@@ -374,12 +566,16 @@ def test_a_network_without_linear_layers_is_refused() -> None:
         (lambda: stacked_3x3(0), r"count \(=0\) must be"),
         (lambda: stacked_3x3(2, -1), r"channels \(=-1\) must be"),
         (lambda: stacked_3x3(2, 64, 0), r"side \(=0\) must be"),
-        (lambda: inception_module(0), r"channels \(=0\) must be"),
-        (lambda: inception_module(256, 0), r"side \(=0\) must be"),
-        (lambda: inception_module(widths=(1, 2)), r"widths \(=\(1, 2\)\) must be three numbers"),
-        (lambda: inception_module(widths=(1, 0, 2)), r"width of the 3x3 \(=0\) must be"),
-        (lambda: inception_module(reduced=0), r"reduced \(=0\) must be"),
-        (lambda: inception_module(pool_projection=2.5), r"pool_projection \(=2\.5\) must be"),
+        (lambda: bottleneck_block(256, 56, 0), r"basic_channels \(=0\) must be"),
+        (lambda: field_growth(0), r"count \(=0\) must be"),
+        (lambda: inception_module(InceptionSizes(channels=0)), r"channels \(=0\) must be .* to 65,536"),
+        (lambda: inception_module(InceptionSizes(side=0)), r"side \(=0\) must be .* to 4,096"),
+        (lambda: inception_module(InceptionSizes(middle=0)), r"middle \(=0\) must be"),
+        (lambda: inception_module(InceptionSizes(wide_reduced=-1)), r"wide_reduced \(=-1\) must be"),
+        (lambda: inception_module(InceptionSizes(pooled=2.5)), r"pooled \(=2\.5\) must be"),  # type: ignore[arg-type]
+        (lambda: inception_miscounted(InceptionSizes(), 0), r"counted_as \(=0\) must be"),
+        (lambda: PixelRow(224, 11, 0), r"stride \(=0\) must be"),
+        (lambda: PixelRow(5, 7), r"spans 7 pixels does not fit on n \+ 2p = 5"),
         (lambda: depthwise_separable(0), r"channels \(=0\) must be"),
         (lambda: depthwise_separable(8, 10**9), r"out_channels \(=1000000000\) must be"),
         (lambda: depthwise_separable(8, 8, 4), r"kernel \(=4\) must be odd"),

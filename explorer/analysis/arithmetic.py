@@ -16,7 +16,7 @@ def written_out(layer: Layer) -> dict[str, str]:
     >>> from explorer.analysis.profile import profile
     >>> for line in written_out(layer_at(profile("alexnet_2012"), 0)).values():
     ...     print(line)
-    floor((227 + 2×0 - 1×(11 - 1) - 1) / 4) + 1 = floor(216 / 4) + 1 = 54 + 1 = 55
+    floor((227 - 11 + 2×0) / 4) + 1 = floor(216 / 4) + 1 = 54 + 1 = 55
     11×11×3 × 96 weights + 96 biases = 34,944
     11×11×3 × 96×55×55 = 105,415,200
     96×55×55 × 4 bytes = 1,161,600 bytes
@@ -39,6 +39,7 @@ def _output(layer: Layer) -> str | None:
 
 def _inputs(layer: Layer) -> tuple[str, int] | None:
     """The numbers that one output of a layer with weights is made of."""
+    sides: tuple[int, ...]
     if layer.kind == "conv" and layer.kernel and layer.groups and layer.input_shape[0] % layer.groups == 0:
         sides = (*layer.kernel, layer.input_shape[0] // layer.groups)
     elif layer.kind == "linear" and len(layer.input_shape) == 1:

@@ -226,6 +226,7 @@ def walked_table(pairs: Sequence[Pair], left: Profile, right: Profile) -> pd.Dat
         there is no layer or no window.
     """
     columns: dict[str, Any] = {"scale": [pair.scale for pair in pairs]}
+    numbers: list[str] = []
     for side, one in (("left", left), ("right", right)):
         rows = [getattr(pair, side) for pair in pairs]
         layers = [None if row is None else layer_at(one, row) for row in rows]
@@ -233,14 +234,15 @@ def walked_table(pairs: Sequence[Pair], left: Profile, right: Profile) -> pd.Dat
         columns[f"{side}_window"] = [layer and _window(layer) for layer in layers]
         columns[f"{side}_output_shape"] = [layer and "x".join(map(str, layer.output_shape)) for layer in layers]
         for column in ("params", "macs", "activation_bytes"):
-            columns[f"{side}_{column}"] = pd.array([layer and getattr(layer, column) for layer in layers], "Int64")
-    return pd.DataFrame(columns)
+            columns[f"{side}_{column}"] = [layer and getattr(layer, column) for layer in layers]
+            numbers.append(f"{side}_{column}")
+    return pd.DataFrame(columns).astype(dict.fromkeys(numbers, "Int64"))
 
 
 def layer_at(profile: Profile, row: int) -> Layer:
     """A row of a profile's layer table as a `Layer`."""
     values = profile.table.iloc[row]
-    return Layer(**{name: _none(values[name]) for name in Layer.__dataclass_fields__})
+    return Layer(**{field.name: _none(values[field.name]) for field in fields(Layer)})
 
 
 def short_names(texts: Iterable[str], longest: int = 32) -> list[str]:
@@ -266,7 +268,7 @@ def _window(layer: Layer) -> str | None:
     return "x".join(map(str, layer.kernel)) + (f" / {steps}" if steps > 1 else "") + groups
 
 
-def _none(value: object) -> object:
+def _none(value: Any) -> Any:
     return None if value is pd.NA else value
 
 

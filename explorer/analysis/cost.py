@@ -485,6 +485,8 @@ def output_size(
 ) -> OutputSize:
     """floor((n + 2p - d(k - 1) - 1) / s) + 1 with its numbers: the pixels along one axis behind a convolution or pool.
 
+    Without dilation that is floor((n - k + 2p) / s) + 1, and so it is written out.
+
     Args:
         n: pixels that come in. padding: on each side. rounding: "ceil" as in a pool with ceil_mode. The rest: the
             window's, in pixels.
@@ -495,7 +497,7 @@ def output_size(
         CostError: a number out of range, or the window does not fit once.
 
     >>> output_size(227, kernel=11, stride=4).formula
-    'floor((227 + 2×0 - 1×(11 - 1) - 1) / 4) + 1 = floor(216 / 4) + 1 = 54 + 1 = 55'
+    'floor((227 - 11 + 2×0) / 4) + 1 = floor(216 / 4) + 1 = 54 + 1 = 55'
     """
     for name, value in (("n", n), ("kernel", kernel), ("stride", stride), ("dilation", dilation)):
         _check(name, value, MAX_SIDE)
@@ -606,7 +608,7 @@ def output_sizes(layer: Layer) -> tuple[OutputSize, OutputSize]:
     >>> from explorer.analysis.layers import layer_table
     >>> row = layer_table("googlenet").set_index("name", drop=False).loc["maxpool1"]
     >>> output_sizes(Layer(**row))[0].formula
-    'ceil((112 + 2×0 - 1×(3 - 1) - 1) / 2) + 1 = ceil(109 / 2) + 1 = 55 + 1 = 56'
+    'ceil((112 - 3 + 2×0) / 2) + 1 = ceil(109 / 2) + 1 = 55 + 1 = 56'
     """
     if not (layer.kernel and layer.stride and layer.padding and layer.dilation):
         raise CostError(f"{layer.name} ({layer.kind}) has no window, so the formula does not hold for it.")
@@ -658,8 +660,9 @@ def _rounded(rounding: str, n: int, kernel: int, stride: int, padding: int, dila
 
 def _filled_in(rounding: str, n: int, kernel: int, stride: int, padding: int, dilation: int) -> str:
     room = _room(n, kernel, padding, dilation)
+    spans = f"{n} - {kernel} + 2×{padding}" if dilation == 1 else f"{n} + 2×{padding} - {dilation}×({kernel} - 1) - 1"
     return (
-        f"{rounding}(({n} + 2×{padding} - {dilation}×({kernel} - 1) - 1) / {stride}) + 1 = "
+        f"{rounding}(({spans}) / {stride}) + 1 = "
         f"{rounding}({room} / {stride}) + 1 = {_rounded(rounding, n, kernel, stride, padding, dilation)} + 1"
     )
 

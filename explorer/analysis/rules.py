@@ -478,6 +478,8 @@ def _method(target: Callable[..., Any] | str) -> Callable[..., Any]:
 
 def _combine(kind: str, *targets: Any, origins: tuple[Origin, ...] | None) -> None:
     def rule(call: Callable[..., Any], *args: Any, **kwargs: Any) -> Effect:
+        if not kwargs and len(args) == 2 and isinstance(args[0], Activation) and args[0] == args[1]:
+            return Effect(kind, args[0], origins=origins)  # number by number; PyTorch takes its time to say so
         return Effect(kind, _ask_meta(call, *args, **kwargs), origins=origins)
 
     for target in targets:
@@ -493,7 +495,6 @@ _combine("arithmetic", operator.isub, operator.itruediv, torch.sub, torch.div, "
 _combine("arithmetic", operator.sub, operator.truediv, operator.pow, operator.neg, "pow", "clamp", origins=POINTWISE)
 _combine("arithmetic", torch.clamp, "exp", torch.exp, "sqrt", "sqrt_", torch.sqrt, "rsqrt", origins=POINTWISE)
 _combine("arithmetic", torch.rsqrt, "square", torch.square, torch.maximum, torch.addcmul, origins=POINTWISE)
-_combine("concat", torch.cat, torch.concat, origins=POINTWISE)
 _combine("reshape", nn.ChannelShuffle, origins=POINTWISE)
 # Between two pixels they invent some, which see more or less than their neighbours.
 _combine("upsample", nn.Upsample, F.interpolate, origins=None)
@@ -501,6 +502,25 @@ _combine("reshape", nn.PixelShuffle, origins=None)
 # Pixels that are pushed over an edge and come back at the other.
 _combine("reshape", "roll", torch.roll, "repeat_interleave", origins=None)
 _combine("pool", torch.avg_pool1d, origins=None)
+
+
+@_functions(torch.cat, torch.concat)
+def _concat(tensors: Any, dim: int = 0) -> Effect:
+    if not _alike_but_for(dim, tensors):
+        return Effect("concat", _ask_meta(torch.cat, tensors, dim), origins=POINTWISE)
+    shape = list(tensors[0].shape)
+    shape[dim] = sum(tensor.shape[dim] for tensor in tensors)
+    return Effect("concat", Activation(tuple(shape)), origins=POINTWISE)
+
+
+def _alike_but_for(dim: int, tensors: Any) -> bool:
+    """Whether these are maps whose shapes differ along one axis at most, as in a DenseNet's hundred concatenations."""
+    shapes = [list(tensor.shape) for tensor in tensors]
+    if any(len(shape) != 4 for shape in shapes) or not -4 <= dim < 4:
+        return False
+    for shape in shapes:
+        del shape[dim]
+    return all(shape == shapes[0] for shape in shapes)
 
 
 @_functions(torch.stack)

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 import torchvision
 from torch import nn
+from torch.nn import init
 from torch.overrides import TorchFunctionMode
 
 from explorer.errors import Refusal
@@ -46,7 +47,7 @@ def _squeezed(name: str) -> str:
 
 
 class UnbuildableNetwork(Refusal):
-    """A network that its library lists but cannot build, as it needs something that is not installed, say."""
+    """A network that its library lists but cannot build, as it needs something that is not installed, or not here."""
 
 
 @dataclass(frozen=True)
@@ -102,7 +103,7 @@ def entry(name: str) -> Entry:
     """The network of that name: ours, else torchvision's, else timm's; `timm/resnet50` insists on a library.
 
     Raises:
-        UnknownNetwork: the message lists near names.
+        UnknownNetwork: the message lists near names. UnbuildableNetwork: it is one of torchvision's transformers.
     """
     library, _, own_name = name.rpartition("/")
     if library in ("", "explorer") and own_name in PRESETS:
@@ -113,6 +114,11 @@ def entry(name: str) -> Entry:
         return Entry(own_name, "torchvision", lambda: (_torchvision_network(own_name), _torchvision_input(own_name)))
     if library in ("", "timm") and own_name in _timm_names():
         return Entry(own_name, "timm", lambda: _timm_network(own_name))
+    if own_name.startswith(_TRANSFORMERS) and own_name in torchvision.models.list_models(module=torchvision.models):
+        raise UnbuildableNetwork(
+            f"{own_name!r} is a transformer of torchvision's, of which only convolutional networks are counted here; "
+            "timm's transformers are, as vit_base_patch16_224."
+        )
     raise UnknownNetwork(name)
 
 
@@ -154,7 +160,7 @@ def published(name: str) -> Published | None:
 
 def _historic_network(name: str) -> tuple[nn.Module, tuple[int, ...]]:
     make, shape = _HISTORIC[name]
-    with torch.device("meta"):
+    with torch.device("meta"), _Unfilled():
         return make(), shape
 
 
@@ -176,10 +182,26 @@ def _torchvision_network(name: str) -> nn.Module:
     if name in ("googlenet", "inception_v3"):
         settings = {"init_weights": False, "aux_logits": False}  # the auxiliary heads serve training only
     if name.startswith("regnet"):  # its constructor reads tensors' values, so it cannot start on meta
-        with _WeightsOnMeta():
+        with _WeightsOnMeta(), _Unfilled():
             return torchvision.models.get_model(name, weights=None).to("meta")
-    with torch.device("meta"):
+    with torch.device("meta"), _Unfilled():
         return torchvision.models.get_model(name, weights=None, **settings)
+
+
+class _Unfilled(TorchFunctionMode):
+    """While it is entered nobody fills weights: on the meta device that is half of a constructor's time for nothing."""
+
+    def __torch_function__(self, function: Callable[..., Any], types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        settings = kwargs or {}
+        if function in _FILLS and (tensor := args[0] if args else settings["tensor"]).is_meta:
+            return tensor
+        return function(*args, **settings)
+
+
+_FILLS: set[Callable[..., Any]] = {  # both what an initialiser calls, and the initialisers that a mode sees first
+    *(torch.Tensor.normal_, torch.Tensor.uniform_, torch.Tensor.fill_, torch.Tensor.zero_),
+    *(init.normal_, init.uniform_, init.constant_, init.kaiming_uniform_),
+}
 
 
 class _WeightsOnMeta(TorchFunctionMode):
@@ -199,7 +221,7 @@ def _torchvision_input(name: str) -> tuple[int, int, int]:
 def _timm_network(name: str) -> tuple[nn.Module, tuple[int, ...]]:
     import timm
 
-    with torch.device("meta"):
+    with torch.device("meta"), _Unfilled():
         model = timm.create_model(name, pretrained=False)
     settings: Any = model.pretrained_cfg
     return model, tuple(settings["input_size"])

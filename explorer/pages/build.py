@@ -98,7 +98,7 @@ headline(
 )
 headline(
     "Receptive field",
-    f"{exact(result.field)} px",
+    "unknown" if result.field is None else f"{exact(result.field)} px",
     "and the whole image" if result.global_context else "before the global pool",
     "Side of the square of input pixels that one unit of the last feature map depends on. With the stride on the 3x3 "
     "ResNet-50 has 427, on the 1x1 483. Where attention or group norm look at the whole map besides, it says so.",

@@ -130,7 +130,7 @@ def test_a_network_without_a_profile_or_a_record_has_no_row() -> None:
     assert set(accuracy_table(nets)["net"]) == {"resnet34"}
     assert accuracy_table({"own": nets["own"]}).empty
     assert published_table({"own": nets["own"]}).empty
-    assert list(published_table({}).columns)[0] == "net"
+    assert "net" in published_table({})
 
 
 def test_the_first_record_with_a_number() -> None:

@@ -407,7 +407,8 @@ def test_the_filled_in_formula_is_true_and_pytorch_agrees(n: int, k: int, s: int
     output = F.conv2d(torch.empty(1, 1, n, n, device="meta"), torch.empty(1, 1, k, k, device="meta"), None, s, p, d)
     assert size.side == output.shape[-1]
     assert_true(size.formula, size.side)
-    assert size.formula.startswith(f"floor(({n} + 2×{p} - {d}×({k} - 1) - 1) / {s}) + 1 = ")
+    span = f"{n} - {k} + 2×{p}" if d == 1 else f"{n} + 2×{p} - {d}×({k} - 1) - 1"
+    assert size.formula.startswith(f"floor(({span}) / {s}) + 1 = ")
 
 
 def assert_true(formula: str, side: int) -> None:
@@ -431,8 +432,8 @@ def test_the_formula_of_every_window_of_a_network_is_true(network: str) -> None:
 def test_each_axis_has_its_own_numbers() -> None:
     [row] = layers(nn.Conv2d(3, 8, (3, 5), stride=(1, 2), padding=(1, 0), device="meta"), (10, 21))
     height, width = output_sizes(row)
-    assert height.formula == "floor((10 + 2×1 - 1×(3 - 1) - 1) / 1) + 1 = floor(9 / 1) + 1 = 9 + 1 = 10"
-    assert width.formula == "floor((21 + 2×0 - 1×(5 - 1) - 1) / 2) + 1 = floor(16 / 2) + 1 = 8 + 1 = 9"
+    assert height.formula == "floor((10 - 3 + 2×1) / 1) + 1 = floor(9 / 1) + 1 = 9 + 1 = 10"
+    assert width.formula == "floor((21 - 5 + 2×0) / 2) + 1 = floor(16 / 2) + 1 = 8 + 1 = 9"
 
 
 def test_padding_as_much_as_needed_is_said() -> None:

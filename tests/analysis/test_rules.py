@@ -1,5 +1,6 @@
 """The rules against PyTorch itself, and what they refuse."""
 
+import operator
 from collections.abc import Callable
 from typing import Any
 
@@ -444,3 +445,34 @@ def test_what_pytorch_refuses_is_a_sentence_too(image: tuple[int, int]) -> None:
 
 def test_an_activation_knows_its_elements() -> None:
     assert Activation((1, 3, 4, 5)).elements == 3 * 4 * 5
+
+
+@pytest.mark.parametrize("dim", [0, 1, 2, 3, -1, -2, -3, -4])
+@pytest.mark.parametrize("call", [torch.cat, torch.concat])
+def test_a_concatenation_has_the_shape_that_torch_gives_it(call: Any, dim: int) -> None:
+    shapes = [[1, 4, 5, 6] for _ in range(3)]
+    for extra, shape in enumerate(shapes):
+        shape[dim] += extra
+    effect = function_rule(call)([Activation(tuple(shape)) for shape in shapes], dim)
+    assert effect.output.shape == tuple(call([torch.zeros(shape) for shape in shapes], dim).shape)
+    assert effect.kind == "concat"
+
+
+def test_what_cannot_be_concatenated_is_refused() -> None:
+    shapes = [(1, 4, 5, 6), (1, 4, 6, 6)]
+    for dim in (1, 3, 4):
+        with pytest.raises(DoesNotFit):
+            function_rule(torch.cat)([Activation(shape) for shape in shapes], dim)
+    rows = [Activation((1, 7)), Activation((1, 8))]
+    assert function_rule(torch.cat)(rows, 1).output.shape == (1, 15)
+    assert function_rule(torch.cat)(rows, dim=-1).output.shape == (1, 15)
+
+
+@pytest.mark.parametrize(
+    "shapes", [((1, 4, 5, 6), (1, 4, 5, 6)), ((1, 4, 5, 6), (1, 4, 1, 1)), ((1, 1, 5, 6), (1, 4, 1, 1))]
+)
+def test_a_sum_has_the_shape_that_torch_gives_it(shapes: tuple[tuple[int, ...], ...]) -> None:
+    effect = function_rule(operator.add)(*map(Activation, shapes))
+    assert effect.output.shape == tuple(sum(torch.zeros(shape) for shape in shapes).shape)
+    with pytest.raises(DoesNotFit):
+        function_rule(operator.add)(Activation((1, 4, 5, 6)), Activation((1, 3, 5, 6)))

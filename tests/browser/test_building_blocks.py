@@ -65,7 +65,7 @@ def test_numbers_follow_the_controls_and_outlive_a_page_switch(page: Page, addre
 def test_the_formula_of_the_output_size_is_filled_in(page: Page, address: str) -> None:
     page.goto(f"{address}/building_blocks?panel=output-size")
     formula = page.get_by_test_id("stCode")
-    expect(formula).to_contain_text("floor((227 + 2×0 - 1×(11 - 1) - 1) / 4) + 1 = floor(216 / 4) + 1 = 54 + 1 = 55")
+    expect(formula).to_contain_text("floor((227 - 11 + 2×0) / 4) + 1 = floor(216 / 4) + 1 = 54 + 1 = 55")
     type_number(page, "Pixels in, n", 224)
     expect(formula).to_contain_text("= floor(213 / 4) + 1 = 53 + 1 = 54")
     expect(page.get_by_text("1 pixel is read by no window")).to_be_visible()

@@ -41,7 +41,8 @@ def show() -> None:
                 )
                 for field, (label, low, about) in _CONTROLS.items()
             }
-        st.latex(r"\left\lfloor \frac{n + 2p - d\,(k - 1) - 1}{s} \right\rfloor + 1")
+        span = "n - k + 2p" if numbers["dilation"] == 1 else r"n + 2p - d\,(k - 1) - 1"
+        st.latex(rf"\left\lfloor \frac{{{span}}}{{s}} \right\rfloor + 1")
         row = PixelRow(**numbers)
         floor, ceil = row.output("floor"), row.output("ceil")
         with st.container(horizontal=True):

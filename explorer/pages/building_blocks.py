@@ -2,6 +2,7 @@ from collections.abc import Callable
 
 import streamlit as st
 
+from explorer.pages import parts
 from explorer.pages.building_blocks_sections import (
     bottleneck,
     depthwise,
@@ -12,7 +13,6 @@ from explorer.pages.building_blocks_sections import (
     shortcuts,
     stacked,
 )
-from explorer.pages.edge import plain
 
 PANELS: dict[str, tuple[str, Callable[[], None]]] = {  # by what stands in the link
     "bottleneck": ("Bottleneck", bottleneck.show),
@@ -26,23 +26,5 @@ PANELS: dict[str, tuple[str, Callable[[], None]]] = {  # by what stands in the l
 }
 
 st.header("Building blocks", anchor=False)
-wanted = st.session_state.setdefault("panel", "bottleneck")
-if wanted not in PANELS:
-    st.warning(
-        plain(f"panel (={wanted[:60]}) of the link must be one of {', '.join(PANELS)}; bottleneck is shown instead."),
-        icon=":material/link_off:",
-    )
-    st.session_state.panel = "bottleneck"
-st.segmented_control(
-    "Panel",
-    list(PANELS),
-    format_func=lambda name: PANELS[name][0],
-    required=True,
-    key="panel",
-    label_visibility="collapsed",
-    persist_state="session",
-    help="Which calculation to see. Only what is shown is computed; the link in the address bar holds the choice.",
-)
-if st.query_params.get("panel") != st.session_state.panel:  # at the first visit the address bar was set before the page
-    st.query_params["panel"] = st.session_state.panel
-PANELS[st.session_state.panel][1]()
+panel = parts.section("panel", {name: title for name, (title, _) in PANELS.items()}, "Which calculation to see.")
+PANELS[panel][1]()

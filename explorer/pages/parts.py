@@ -1,9 +1,11 @@
-"""What every page draws alike: the columns of tables, and downloads."""
+"""What every page draws alike: the choice of a section, the columns of tables, and downloads."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import streamlit as st
+
+from explorer.pages.edge import plain
 
 COLUMNS: dict[str, Any] = {
     "name": st.column_config.TextColumn("layer", help="The dotted name of the module, as in PyTorch's state_dict."),
@@ -40,6 +42,40 @@ COLUMNS: dict[str, Any] = {
     ),
     "difference": st.column_config.NumberColumn("difference, MACs", format="localized", help="Its MACs less ours."),
 }
+
+
+def section(key: str, sections: Mapping[str, str], about: str) -> str:
+    """Which part of the page to show, by the name that it has in the link; the first where the link names none.
+
+    Args:
+        key: in the session and in the address bar, one of `sidebar.share`'s.
+        sections: what each is called on the page, by its name in the link.
+        about: the help text.
+    """
+    first = next(iter(sections))
+    wanted = st.session_state.setdefault(key, first)
+    if wanted not in sections:
+        st.warning(
+            plain(
+                f"{key} (={wanted[:60]}) of the link must be one of {', '.join(sections)}; {first} is shown instead."
+            ),
+            icon=":material/link_off:",
+        )
+        st.session_state[key] = first
+    chosen = st.segmented_control(
+        key.capitalize(),
+        list(sections),
+        format_func=sections.__getitem__,
+        required=True,
+        key=key,
+        label_visibility="collapsed",
+        persist_state="session",
+        help=f"{about} Only what is shown is computed; the link in the address bar holds the choice.",
+    )
+    assert chosen is not None  # one is required
+    if st.query_params.get(key) != chosen:  # at the first visit the address bar was set before the page
+        st.query_params[key] = chosen
+    return chosen
 
 
 def table(content: Any, key: str, **more: Any) -> Any:

@@ -35,7 +35,7 @@ def shown(app: AppTest) -> bool:
 
 
 def section(app: AppTest, name: str) -> AppTest:
-    app.segmented_control(key="compare_section").set_value(name)
+    app.segmented_control(key="view").set_value(name)
     return until(app.run(), lambda app: app.dataframe)
 
 
@@ -159,11 +159,11 @@ def test_the_net_of_the_build_page_is_the_first_option_and_a_kept_one_is_added()
 NETS = ("alexnet_2012", "vgg16", "resnet18")
 
 
-@pytest.mark.parametrize("name", ["Accuracy", "Size", "Where", "By depth", "Layer by layer", "Speed"])
+@pytest.mark.parametrize("name", ["accuracy", "size", "where", "depth", "layers", "speed"])
 @pytest.mark.parametrize("nets", [NETS, ("cifar_resnet20",), ("vit_tiny_patch16_224", "resnet50 width=24")])
 def test_every_section_is_drawn_for_any_networks(name: str, nets: tuple[str, ...]) -> None:
     app = start(*nets)
-    app.segmented_control(key="compare_section").set_value(name).run()
+    app.segmented_control(key="view").set_value(name).run()
     for _ in range(3):
         app.run()
     assert not app.exception
@@ -171,7 +171,7 @@ def test_every_section_is_drawn_for_any_networks(name: str, nets: tuple[str, ...
 
 
 def test_accuracies_are_of_the_chosen_sources() -> None:
-    app = section(start("resnet50", "alexnet_2012"), "Accuracy")
+    app = section(start("resnet50", "alexnet_2012"), "accuracy")
     assert set(table(app)["origin"]) == {"paper"}
     app.pills(key="accuracy_origins").set_value(["torchvision"]).run()
     assert list(table(app)["top1"]) == [76.13]  # torchvision's first weights of ResNet-50; none of AlexNet of 2012
@@ -183,14 +183,14 @@ def test_accuracies_are_of_the_chosen_sources() -> None:
 
 
 def test_the_winners_are_tabled() -> None:
-    app = section(start("resnet50"), "Accuracy")
+    app = section(start("resnet50"), "accuracy")
     winners = table(app, 1).set_index("network")
     assert list(winners.loc[["AlexNet", "VGG", "GoogLeNet", "ResNet"], "layers"]) == [8, 19, 22, 152]
     assert winners.loc["ResNet", "top5_error"] == 3.57
 
 
 def test_two_networks_are_walked_layer_by_layer() -> None:
-    app = section(start("alexnet_2012", "resnet18"), "Layer by layer")
+    app = section(start("alexnet_2012", "resnet18"), "layers")
     rows = table(app)
     assert list(rows["left_output_shape"].dropna())[:3] == ["96x55x55", "96x27x27", "256x27x27"]
     text = " ".join(markdown.value for markdown in app.markdown).replace("\\", "")
@@ -205,7 +205,7 @@ def test_two_networks_are_walked_layer_by_layer() -> None:
 
 def test_the_settings_outlive_a_visit_to_another_page() -> None:
     app = start("resnet18", "vgg11")
-    app.segmented_control(key="compare_section").set_value("By depth").run()
+    app.segmented_control(key="view").set_value("depth").run()
     app.segmented_control(key="depth_quantity").set_value("params").run()
     app.switch_page("explorer/pages/build.py").run()
     assert "nets" not in app.query_params
@@ -219,3 +219,17 @@ def test_the_table_is_the_comparison() -> None:
     whole = comparison_table({name: profile(name) for name in NETS})
     for column in ("depth", "params", "macs", "activation_bytes", "receptive_field"):
         assert list(table(app)[column]) == list(whole[column])
+
+
+def test_the_link_holds_the_view_and_a_wrong_one_is_a_sentence() -> None:
+    app = start("resnet18")
+    assert app.query_params["view"] == "table"
+    app.segmented_control(key="view").set_value("where").run()
+    assert app.query_params["view"] == "where"
+    other = AppTest.from_file("../../app.py", default_timeout=60)
+    other.query_params.update({"nets": ["resnet18"], "view": "nonsense"})
+    other.run()
+    other.switch_page("explorer/pages/compare.py").run()
+    assert "view (=nonsense) of the link must be one of table, accuracy" in other.warning[0].value.replace("\\", "")
+    until(other, shown)
+    assert counted(other) == {"resnet18": 11_689_512}

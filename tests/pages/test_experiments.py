@@ -118,7 +118,7 @@ def test_constants_gain_growth_and_place_are_used() -> None:
 
 def test_the_page_computes_only_the_section_that_is_shown() -> None:
     app = AppTest.from_file("../../explorer/pages/experiments.py", default_timeout=60).run()
-    app.segmented_control(key="experiments_section").set_value("Dropout")
+    app.segmented_control(key="experiment").set_value("dropout")
     changed(app)
     assert [heading.value for heading in app.header] == ["Experiments"]
     assert [heading.value for heading in app.subheader] == ["Dropout"]

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from fractions import Fraction
 from functools import cache
-from typing import Literal
+from typing import Literal, get_args
 
 import pandas as pd
 import torch
@@ -22,7 +22,8 @@ from explorer.analysis.receptive import field_sweep
 from explorer.analysis.rules import Shape, output_side
 from explorer.errors import Refusal
 from explorer.models import blocks, zoo
-from explorer.spec import ResNetSpec, SpecError
+from explorer.models.published import accuracies
+from explorer.spec import PRESETS, ResNetSpec, SpecError
 
 MAX_CHANNELS = 65_536
 MAX_SIDE = 4096  # pixels
@@ -36,6 +37,7 @@ class CostError(Refusal):
 
 
 Quantity = Literal["weights", "macs"]
+Option = Literal["A", "B", "C"]  # of He et al. 2015, section 3.3
 
 
 @dataclass(frozen=True)
@@ -398,27 +400,22 @@ def separable_filters(kernel: int = 3, channels: int = 64, side: int = 56) -> Co
     return Comparison(_design(f"{kernel}x1, 1x{kernel}", two, shape), _design(f"{kernel}x{kernel}", one, shape))
 
 
-@dataclass(frozen=True)
-class PublishedError:
-    """An error rate that a paper prints, in percent; `top5` where it prints one."""
+def published_options() -> pd.DataFrame:
+    """What He et al. print of the shortcut options: option, net, top1 and top5 errors in percent, crop, note, source.
 
-    option: str
-    net: str
-    top1: float
-    top5: float | None
-    measured: str
-    source: str
-
-
-_IMAGENET = ("ImageNet validation, 10 crops", "He et al. 2015, arXiv 1512.03385, table 3")
-_CIFAR = ("CIFAR-10 test, median of 5 runs", "He et al. 2016, arXiv 1603.05027, table 1")
-PUBLISHED_OPTIONS = (
-    PublishedError("A", "ResNet-34", 25.03, 7.76, *_IMAGENET),
-    PublishedError("B", "ResNet-34", 24.52, 7.46, *_IMAGENET),
-    PublishedError("C", "ResNet-34", 24.19, 7.40, *_IMAGENET),
-    PublishedError("A", "ResNet-110", 6.61, None, *_CIFAR),
-    PublishedError("C", "ResNet-110", 12.22, None, *_CIFAR),
-)
+    top5 is None where it is not printed.
+    """
+    rows = []
+    for net, preset, source in (
+        ("ResNet-34", "resnet34", "He et al. 2015, arXiv 1512.03385, table 3"),
+        ("ResNet-110", "cifar_resnet110", "He et al. 2016, arXiv 1603.05027, table 1"),
+    ):
+        for option in get_args(Option):
+            for found in accuracies(replace(PRESETS[preset], shortcut=option)):
+                if found.source == source:
+                    errors = [None if right is None else round(100 - right, 2) for right in (found.top1, found.top5)]
+                    rows.append((option, net, *errors, f"{found.dataset}, {found.crop}", found.note, source))
+    return pd.DataFrame(rows, columns=["option", "net", "top1", "top5", "measured", "note", "source"])
 
 
 def shortcut_options(spec: ResNetSpec, report: Callable[[float, str], object] | None = None) -> pd.DataFrame:

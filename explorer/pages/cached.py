@@ -98,8 +98,7 @@ def job_queue() -> JobQueue:
 
         torch.set_num_threads(max(1, (os.cpu_count() or 2) // 2))
 
-    # A person's pages have some results that may be on their way: comparison, summary, memory, budget, ONNX on Build;
-    # profiles and speeds on Compare; an experiment or two; prediction and attribution.
+    # A page shows five results at most that may be on their way, and who goes from page to page leaves some behind.
     return JobQueue(workers=1, waiting=32, per_owner=12, initializer=fewer_threads)
 
 

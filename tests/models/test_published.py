@@ -104,7 +104,7 @@ def test_torchvisions_net_of_a_name_has_no_record_of_the_papers_other_net() -> N
 
 @pytest.mark.parametrize(("net", "mean"), [("cifar_resnet110", "6.61 ± 0.16"), ("highway19_2015", "7.72 ± 0.16")])
 def test_what_was_the_best_of_five_runs_says_so(net: str, mean: str) -> None:
-    (found,) = accuracies(net)
+    found = accuracies(net)[0]
     assert found.note == f"The best of five runs; {mean} percent were wrong on average."
 
 

@@ -243,7 +243,7 @@ def _come_back() -> None:
 
 def test_one_person_may_have_a_run_for_each_result_on_the_pages() -> None:
     over = threading.Event()
-    jobs = [cached.job_queue().submit("busy person", lambda progress: over.wait(30)) for _ in range(7)]
+    jobs = [cached.job_queue().submit("busy person", lambda progress: over.wait(30)) for _ in range(12)]
     try:
         with pytest.raises(QueueFull):
             cached.job_queue().submit("busy person", lambda progress: None)

@@ -1,11 +1,9 @@
 """What the shortcut options A, B and C add to a ResNet."""
 
-from dataclasses import asdict
-
 import pandas as pd
 import streamlit as st
 
-from explorer.analysis.cost import PUBLISHED_OPTIONS, shortcut_options
+from explorer.analysis.cost import published_options, shortcut_options
 from explorer.export.tables import csv
 from explorer.figures.building_blocks import options_chart
 from explorer.figures.theme import config
@@ -80,7 +78,7 @@ def _counted(table: pd.DataFrame, name: str) -> None:
 
 def _published() -> None:
     st.markdown("**Published errors**")
-    errors = pd.DataFrame([asdict(error) for error in PUBLISHED_OPTIONS])
+    errors = published_options()
     parts.table(errors, "shortcuts_published", column_config=_COLUMNS)
     parts.download(
         "Published errors as CSV", csv, errors, "shortcut_errors.csv", "text/csv", "The papers' figures, not ours."

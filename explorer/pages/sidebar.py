@@ -135,7 +135,7 @@ def keep(text: str) -> None:
     """Keep a net, and put it among those that the Compare page shows."""
     state = st.session_state
     state.kept = [*(other for other in kept() if other != text), text][-MOST_KEPT:]
-    state.nets = [*(other for other in state.nets if other != text), text]
+    state.nets = [*(other for other in state.nets if other != text), text][-MOST_NETS:]
 
 
 def _keep() -> None:

@@ -11,6 +11,7 @@ from explorer.analysis.comparison import comparison_table
 from explorer.analysis.profile import profile
 from explorer.models import zoo
 from explorer.pages.compare_sections.choose import SETS
+from explorer.spec import ResNetSpec
 
 
 def start(*nets: str) -> AppTest:
@@ -140,6 +141,11 @@ def test_a_long_link_is_cut() -> None:
     app = start(*zoo.names()[:60])
     assert not app.exception
     assert len(app.multiselect(key="nets").value) == 40
+    app.switch_page("explorer/pages/build.py").run()
+    next(button for button in app.sidebar.button if button.label == "Keep for Compare").click().run()
+    app.switch_page("explorer/pages/compare.py").run()
+    assert not app.exception
+    assert len(app.multiselect(key="nets").value) == 40
 
 
 def test_the_net_of_the_build_page_is_the_first_option_and_a_kept_one_is_added() -> None:
@@ -152,6 +158,16 @@ def test_the_net_of_the_build_page_is_the_first_option_and_a_kept_one_is_added()
     until(app, lambda app: app.dataframe and "resnet34 width=24" in counted(app))
     assert app.multiselect(key="nets").options[0] == "resnet34 width=24"
     assert counted(app)["resnet34 width=24"] == profile("resnet34 width=24").totals.params
+
+
+def test_saved_nets_are_opened_and_a_wrong_file_is_a_sentence() -> None:
+    app = start("resnet18")
+    spec = ResNetSpec.from_text("resnet34 width=24")
+    content = {"mine.json": spec.to_json().encode(), "wrong.json": b'{"widht": 3}', "text.json": b"hello \xff"}
+    app.file_uploader(key="nets_files").set_value([(name, data, "application/json") for name, data in content.items()])
+    until(app.run(), lambda app: len(counted(app)) == 2)
+    assert list(counted(app)) == ["resnet18", "resnet34 width=24"]
+    assert [error.value.split()[0].replace("\\", "") for error in app.error] == ["wrong.json", "text.json"]
 
 
 # --- sections

@@ -38,6 +38,7 @@ SETS: dict[str, tuple[str, ...]] = {
         "cifar_resnet20",
         "cifar_plain56",
         "cifar_resnet56",
+        "highway19_2015",
         "cifar_resnet56 shortcut=highway",
         "cifar_resnet110",
     ),
@@ -59,6 +60,7 @@ SETS: dict[str, tuple[str, ...]] = {
         "mobilenet_v3_large",
     ),
 }
+_LARGEST_UPLOAD = 1  # MB; a spec has a few hundred bytes
 _OWN = 0  # pixels: each network's own size
 _SIZES = (_OWN, 32, 64, 128, 160, 192, 224, 227, 256, 299, 320, 384, 448, 512)
 
@@ -79,6 +81,18 @@ def networks() -> tuple[dict[str, ResNetSpec | str], tuple[int, int] | None]:
         on_change=_use_set,
         help="Puts these networks in place of those beside. Then add and take away.",
     )
+    with left.popover("Open saved nets", icon=":material/upload_file:", width="stretch", help="From the Build page."):
+        st.file_uploader(
+            "Nets as JSON",
+            type="json",
+            accept_multiple_files=True,
+            max_upload_size=_LARGEST_UPLOAD,
+            key="nets_files",
+            on_change=_open,
+            help="Files from the section Export of the Build page; each net joins those beside.",
+        )
+    for problem in st.session_state.pop("nets_problems", []):
+        st.error(plain(problem), icon=":material/block:")
     own = _own_net()
     options = [*dict.fromkeys((*([own] if own else []), *sidebar.kept(), *st.session_state.nets, *zoo.names()))]
     texts = middle.multiselect(
@@ -127,6 +141,17 @@ def _own_net() -> str | None:
 def _use_set() -> None:
     if st.session_state.nets_set:
         st.session_state.nets = list(SETS[st.session_state.nets_set])
+
+
+def _open() -> None:
+    """Put uploaded nets among the others; what is wrong with one is said, and the rest are taken."""
+    problems: list[str] = []
+    for file in st.session_state.nets_files:
+        try:
+            sidebar.keep(ResNetSpec.from_json(file.getvalue().decode("utf-8-sig", "replace")).to_text())
+        except SpecError as error:
+            problems.append(f"{file.name} does not describe a net. {error}")
+    st.session_state.nets_problems = problems
 
 
 def _replace(wrong: str, right: str) -> None:

@@ -263,9 +263,10 @@ def short_names(texts: Iterable[str], longest: int = 32) -> list[str]:
 def _window(layer: Layer) -> str | None:
     if layer.kernel is None:
         return None
-    steps = max(layer.stride or (1,))
+    high, wide = layer.stride or (1, 1)
+    steps = "" if high == wide == 1 else f" / {high}" if high == wide else f" / {high}x{wide}"
     groups = f", {layer.groups} groups" if layer.groups and layer.groups > 1 else ""
-    return "x".join(map(str, layer.kernel)) + (f" / {steps}" if steps > 1 else "") + groups
+    return "x".join(map(str, layer.kernel)) + steps + groups
 
 
 def _none(value: Any) -> Any:

@@ -57,7 +57,7 @@ def bubble_chart(table: pd.DataFrame, x: str, y: str, size: str | None = None, s
                     "symbol": mark,
                     "size": areas,
                     "sizemode": "area",
-                    "sizeref": most / (_LARGEST / 2) ** 2,
+                    "sizeref": 2 * most / _LARGEST**2,
                     "sizemin": 6,
                     "color": [colours[net] for net in rows["net"]],
                     "opacity": 0.75,

@@ -1,6 +1,7 @@
 """Networks side by side."""
 
 import math
+from dataclasses import replace
 
 import pandas as pd
 import pytest
@@ -150,6 +151,8 @@ def test_printed_counts_stand_beside_ours() -> None:
     he = table[table["net"] == "a 1x1"].iloc[0]
     assert (he["macs_printed"], he["macs"]) == (3_800_000_000, 3_857_973_248)  # He et al. 2015, table 1
     assert he["macs_difference"] == 3_800_000_000 - 3_857_973_248
+    round_ones = published_table({"alexnet": "alexnet_2012"}).iloc[0]
+    assert round_ones["params_difference"] == 60_000_000 - 60_965_224
     assert pd.isna(he["params_printed"])
     assert pd.isna(he["params_difference"])
 
@@ -205,6 +208,10 @@ def test_a_gate_stands_with_the_map_that_it_weighs() -> None:
 def test_a_rectangular_image_counts_by_both_sides() -> None:
     wide = profile("resnet18", (64, 128))
     assert [pair.scale for pair in aligned(wide, wide)][:2] == ["1/2", "1/4"]
+    row = profile("resnet18", (32, 64))  # its last maps are 1 x 2 pixels: no head yet
+    last = next(pair for pair in aligned(row, row) if row.table["name"][pair.left] == "layer4.1.conv2")
+    assert row.table["output_shape"][last.left] == (512, 1, 2)
+    assert last.scale == "1/32"
 
 
 def test_the_walked_table_says_what_the_layer_tables_say(found: dict[str, Profile]) -> None:
@@ -223,6 +230,15 @@ def test_the_walked_table_says_what_the_layer_tables_say(found: dict[str, Profil
     assert pd.isna(row["left_layer"])
     assert table["left_params"].sum() == 60_965_224
     assert table["right_macs"].sum() == 15_470_264_320
+
+
+def test_a_stride_that_differs_by_axis_is_written_by_axis(found: dict[str, Profile]) -> None:
+    one = found["alexnet_2012"]
+    table = one.table.copy()
+    for stride, said in (((2, 1), "11x11 / 2x1"), ((1, 1), "11x11"), ((4, 4), "11x11 / 4")):
+        table.at[0, "stride"] = stride
+        changed = replace(one, table=table)
+        assert walked_table([Pair("1/4", 0, None)], changed, one)["left_window"][0] == said
 
 
 def test_the_first_shared_row() -> None:

@@ -26,6 +26,7 @@ def test_bubbles_stand_where_the_table_says(found: dict[str, Profile]) -> None:
     assert list(trace.y) == list(table["params"])
     assert list(trace.marker.size) == list(table["macs"])
     assert trace.marker.sizemode == "area"
+    assert trace.marker.sizeref == 2 * 15_470_264_320 / 60**2  # as Plotly's documentation has it, for 60 px at most
     assert figure.layout.title.text == "Area: MACs"
     assert "Parameters: 138.4 M" in trace.customdata[1]
 

@@ -65,7 +65,7 @@ class Field:
     global_context: bool = False
 
 
-_IMAGE = Field(Axis(1, 0, 0, -2), Axis(1, 0, 0, -1))
+IMAGE_FIELD = Field(Axis(1, 0, 0, -2), Axis(1, 0, 0, -1))
 
 
 def field_sweep(operators: Sequence[Operator]) -> list[Field | None]:
@@ -82,7 +82,7 @@ def field_sweep(operators: Sequence[Operator]) -> list[Field | None]:
     """
     fields: list[Field | None] = []
     for operator in operators:
-        came = [_IMAGE if made_by == IMAGE else fields[made_by] for made_by in operator.inputs]
+        came = [IMAGE_FIELD if made_by == IMAGE else fields[made_by] for made_by in operator.inputs]
         fields.append(_behind(operator, came))
     return fields
 
@@ -145,36 +145,45 @@ def _both(height: float, width: float) -> object:
 
 def _behind(operator: Operator, fields: list[Field | None]) -> Field | None:
     """The field behind an operator, from those of what it takes."""
-    if all(field is None for field in fields):
-        return None
-    effect = operator.effect
-    if (effect.window is not None or effect.kind == "linear") and any(field is not None for field in fields[1:]):
-        raise UnknownOperator(f"At {operator.name} the weights depend on pixels, and there is no rule for that.")
-    if effect.window is not None:
-        found = [field and _through_window(operator.name, field, effect.window) for field in fields]
-    elif effect.origins is None:
-        raise UnknownOperator(
-            f"There is no rule for what {operator.name} ({effect.kind}) sees, so the receptive field would be a guess."
-        )
-    elif effect.origins == POINTWISE:
-        found = [
-            field and _in_place(operator, field, taken) for field, taken in zip(fields, operator.takes, strict=True)
-        ]
-    else:
-        found, *others = (
-            [field and _through_origin(operator.name, field, origin, output) for field in fields]
-            for origin, output in zip(effect.origins, operator.gives, strict=True)
-        )
-        if any(other != found for other in others):
-            raise NoField(f"At {operator.name} the map is divided into parts that see different pixels.")
+    found = by_input(operator, fields)
     local = [field for field in found if field is not None]
     if not local:
         return None
     field = local[0] if len(local) == 1 else _hull(operator.name, local)
-    mixed = field.height.place in effect.mixes or field.width.place in effect.mixes
+    mixes = operator.effect.mixes
+    mixed = field.height.place in mixes or field.width.place in mixes
     if (mixed or len(local) < len(found)) and not field.global_context:
         field = replace(field, global_context=True)
     return field
+
+
+def by_input(operator: Operator, fields: list[Field | None]) -> list[Field | None]:
+    """What the units behind an operator see through each of its inputs alone, from the inputs' fields.
+
+    Raises:
+        UnknownOperator, NoField: as `field_sweep`.
+    """
+    if all(field is None for field in fields):
+        return fields
+    effect = operator.effect
+    if (effect.window is not None or effect.kind == "linear") and any(field is not None for field in fields[1:]):
+        raise UnknownOperator(f"At {operator.name} the weights depend on pixels, and there is no rule for that.")
+    if effect.window is not None:
+        return [field and _through_window(operator.name, field, effect.window) for field in fields]
+    if effect.origins is None:
+        raise UnknownOperator(
+            f"There is no rule for what {operator.name} ({effect.kind}) sees, so the receptive field would be a guess."
+        )
+    if effect.origins == POINTWISE:
+        taken = zip(fields, operator.takes, strict=True)
+        return [field and _in_place(operator, field, activation) for field, activation in taken]
+    found, *others = (
+        [field and _through_origin(operator.name, field, origin, output) for field in fields]
+        for origin, output in zip(effect.origins, operator.gives, strict=True)
+    )
+    if any(other != found for other in others):
+        raise NoField(f"At {operator.name} the map is divided into parts that see different pixels.")
+    return found
 
 
 def _look(axis: Axis, source: Source, place: int) -> Axis:

@@ -20,6 +20,8 @@ with edge.sentences():
     sidebar.share(page.url_path)
     if controls_first and draws_net:  # else they come behind the numbers
         sidebar.draw()
+    if problem := sidebar.link_problem():
+        st.warning(edge.plain(problem), icon=":material/link_off:")
     cached.warm_up()
     with edge.sentences():
         page.run()

@@ -542,6 +542,11 @@ class PixelRow:
         return output_size(self.n, self.kernel, self.stride, self.padding, self.dilation, rounding)
 
     @property
+    def pools(self) -> bool:
+        """Whether a pool may have this window: PyTorch refuses one whose padding is more than half of it."""
+        return 2 * self.padding <= self.dilation * (self.kernel - 1) + 1
+
+    @property
     def undivided(self) -> Fraction:
         """What the formula gives before it is rounded."""
         return Fraction(_room(self.n, self.kernel, self.padding, self.dilation), self.stride) + 1
@@ -685,6 +690,8 @@ class PooledHead:
 def pooled_head(network: str = "vgg16") -> PooledHead:
     """What a global average pool and one linear layer save against a network's own linear layers.
 
+    A convolution whose window is its whole map counts as linear, as it is: so timm writes the first of its VGGs'.
+
     Args:
         network: a name of the zoo that ends in linear layers.
 
@@ -698,17 +705,23 @@ def pooled_head(network: str = "vgg16") -> PooledHead:
     (123642856, 513000, 15227688)
     """
     rows = label(trace(*zoo.network(network)))
-    last = max((place for place, row in enumerate(rows) if row.kind == "conv"), default=0)
-    flat = [
-        place for place, row in enumerate(rows) if place > last and row.kind == "linear" and len(row.input_shape) == 1
-    ]
+    is_map = [len(row.output_shape) == 3 and row.output_shape[-2:] != (1, 1) for row in rows]
+    last = max((place for place, row in enumerate(rows) if is_map[place]), default=0)
+    flat = [place for place, row in enumerate(rows) if place > last and _takes_all(row)]
     maps = [row.output_shape for row in rows[: flat[0]] if len(row.output_shape) == 3] if flat else []
-    if not maps or rows[flat[0]].input_shape[0] not in (maps[-1][0], math.prod(maps[-1])):
+    if not maps or math.prod(rows[flat[0]].input_shape) not in (maps[-1][0], math.prod(maps[-1])):
         raise CostError(f"{network} does not end in linear layers over a feature map, so there is nothing to pool.")
     own = Design("linear layers", tuple(rows[flat[0] :]), None)
     linear = nn.Linear(maps[-1][0], rows[flat[-1]].output_shape[0], device=META)
     head = _chain({"pool": nn.AdaptiveAvgPool2d(1), "flatten": nn.Flatten(), "linear": linear})
     return PooledHead(Comparison(_design("global average pool", head, maps[-1]), own), sum(row.params for row in rows))
+
+
+def _takes_all(layer: Layer) -> bool:
+    """Whether each of its outputs is made of all that comes in: a linear layer, or a convolution that is one."""
+    if layer.kind == "linear":
+        return len(layer.input_shape) == 1
+    return layer.kind == "conv" and layer.kernel == layer.input_shape[1:] and layer.padding == (0, 0)
 
 
 # --- building and tracing

@@ -241,7 +241,8 @@ class ActivationStudy:
     def __post_init__(self) -> None:
         known = get_args(Activation)
         if not self.activations or not set(self.activations) <= set(known):
-            raise GradientError(f"activations (={self.activations}) must be one or more of {', '.join(known)}.")
+            chosen = ", ".join(self.activations) or "none"
+            raise GradientError(f"activations (={chosen}) must be one or more of {', '.join(known)}.")
         if self.depth not in DEPTHS:
             raise GradientError(f"depth (={self.depth}) must be 6n + 2, one of {', '.join(map(str, DEPTHS))}.")
         _check_seeds(self.seeds)
@@ -333,8 +334,9 @@ class AuxiliaryStudy:
     Args:
         weight: of each head's loss beside the last classifier's, 0 to 1.
         start: the initial weights, of convolutions and linear layers alike. "caffe": uniform of variance 1 / fan in,
-            biases 0.2, as in Caffe's replication. "kaiming": normal of variance 2 / fan in, biases 0. "xavier": uniform
-            of variance 2 / (fan in + fan out), biases 0. "pytorch": as PyTorch starts its layers.
+            biases 0.2, as in Caffe's replication (but for its classifiers' biases of 0, which softmax does not tell
+            apart). "kaiming": normal of variance 2 / fan in, biases 0. "xavier": uniform of variance
+            2 / (fan in + fan out), biases 0. "pytorch": as PyTorch starts its layers.
         batch_norm: behind every convolution, instead of the published net's biases and response normalisation.
         seeds: how many draws of weights, images and classes, numbered from 0; 1 to 5.
 

@@ -159,7 +159,7 @@ def inhibition(
     stronger[peak] *= growth
     apply: Callable[[Tensor], Tensor] = constants or torch.clone
     after, grown = apply(torch.stack([before, stronger])[..., None, None])[..., 0, 0]
-    reach = constants.n // 2 if constants else 0
+    reach = (constants or Constants()).n // 2  # where it is off, the paper's window
     channels = range(len(before))
     table = pd.DataFrame(
         {

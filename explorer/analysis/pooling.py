@@ -73,8 +73,8 @@ def alexnet_with_pools(kernel: int, stride: int) -> nn.Sequential:
     for name in _POOLS:
         if side < kernel:
             raise PoolingError(
-                f"kernel (={kernel}) must be at most {side} with stride {stride}: the map that comes to {name} has "
-                f"{side} x {side} values."
+                f"kernel (={kernel}) is too large with stride (={stride}): the map that comes to {name} has "
+                f"{side} x {side} values; a smaller kernel or stride would be right."
             )
         side = output_side(side, kernel, stride)
     with torch.device("meta"):

@@ -189,7 +189,7 @@ def _load(name: str, path: Path, device: torch.device) -> Trained:
     weights: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
     model: nn.Module
     if checkpoint.network in PRESETS:
-        model = build(PRESETS[checkpoint.network], "cpu")
+        model = build(PRESETS[checkpoint.network], "meta").to_empty(device="cpu")  # nothing is drawn to be replaced
         model.load_state_dict(weights)
     else:
         # The package's file names its tensors in its own way, in timm's order; a count or a shape that differs raises.

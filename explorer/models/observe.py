@@ -71,14 +71,22 @@ def _show(watch: Callable[[Any], object], module: nn.Module, inputs: Any, output
 
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
-    """The processor's random numbers begin at a seed; afterwards they go on as if nothing had been drawn."""
+    """The processor's random numbers begin at a seed; afterwards they go on as if nothing had been drawn.
+
+    One thread at a time is in here. They are the whole process's numbers all the same: nobody else may draw meanwhile,
+    so what draws outside of a job has a generator of its own, and weights that are loaded are not drawn before.
+    """
     generator = torch.default_generator
-    before = generator.get_state()
-    generator.manual_seed(seed)
-    try:
-        yield
-    finally:
-        generator.set_state(before)
+    with _SEEDING:
+        before = generator.get_state()
+        generator.manual_seed(seed)
+        try:
+            yield
+        finally:
+            generator.set_state(before)
+
+
+_SEEDING = RLock()
 
 
 _CALLED = ("forward", "_forward_hooks", "_forward_pre_hooks")  # what runs when a module is called

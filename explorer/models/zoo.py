@@ -105,7 +105,7 @@ def entry(name: str) -> Entry:
     Raises:
         UnknownNetwork: the message lists near names. UnbuildableNetwork: it is one of torchvision's transformers.
     """
-    library, _, own_name = name.rpartition("/")
+    library, _, own_name = name.strip().rpartition("/")
     if library in ("", "explorer") and own_name in PRESETS:
         return Entry(own_name, "explorer", lambda: network(own_name))
     if library in ("", "explorer") and own_name in _HISTORIC:

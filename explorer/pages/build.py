@@ -28,8 +28,6 @@ SECTIONS: dict[str, Section] = {
 
 spec = sidebar.current()
 result = cached.layers(spec)
-if problem := sidebar.link_problem():
-    st.warning(plain(problem), icon=":material/link_off:")
 preset = sidebar.preset()
 differing = ", ".join(f"{field} = {getattr(spec, field)}" for field in spec.differences(PRESETS[preset]))
 twin = spec.nearest_preset()

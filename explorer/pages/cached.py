@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from explorer.analysis.likeness import Fit, Likeness
     from explorer.analysis.profile import Profile
+    from explorer.training.dropout import Passes
 
 
 @st.cache_resource(show_spinner="Loading PyTorch, once for everyone on this server …")
@@ -87,6 +88,14 @@ def source(spec: ResNetSpec) -> str:
     from explorer.export.source import export_source
 
     return export_source(spec)
+
+
+@st.cache_data(max_entries=64, show_spinner="Dropping …")
+def dropout_passes(rate: float, seed: int) -> "Passes":
+    """Many passes with dropout."""
+    from explorer.training.dropout import passes
+
+    return passes(rate, seed)
 
 
 @st.cache_resource(show_spinner=False)

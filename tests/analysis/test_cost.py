@@ -554,6 +554,34 @@ def test_a_network_that_pools_already_saves_nothing(network: str) -> None:
     assert head.network_params_pooled == head.network_params == zoo.published(network).params
 
 
+def test_timms_vgg_whose_linear_layers_are_convolutions_saves_the_same() -> None:
+    ours, timms = pooled_head("vgg16"), pooled_head("timm/vgg16")
+    assert timms.heads.usual.weights == ours.heads.usual.weights == 123_642_856
+    assert timms.network_params_pooled == ours.network_params_pooled
+
+
+@pytest.mark.parametrize(
+    ("network", "weights"),
+    [
+        ("seresnet50", 2048 * 1000 + 1000),
+        ("efficientnet_b0", 1280 * 1000 + 1000),
+        ("mobilenet_v3_large", 960 * 1280 + 1280 + 1280 * 1000 + 1000),
+        ("timm/mobilenetv3_large_100", 960 * 1280 + 1280 + 1280 * 1000 + 1000),  # the first of both is a convolution
+    ],
+)
+def test_the_gates_convolutions_are_no_head(network: str, weights: int) -> None:
+    assert pooled_head(network).heads.usual.weights == weights
+
+
+@pytest.mark.parametrize(("n", "kernel", "stride", "padding"), [(56, 1, 1, 1), (4096, 4096, 4, 4096), (5, 3, 2, 2)])
+def test_no_pool_pads_more_than_half_its_window(n: int, kernel: int, stride: int, padding: int) -> None:
+    assert not PixelRow(n, kernel, stride, padding).pools
+    with pytest.raises(RuntimeError, match="at most half"):
+        nn.functional.max_pool1d(torch.zeros(1, 1, n), kernel, stride, padding)
+    assert PixelRow(n, kernel, stride, kernel // 2).pools
+    nn.functional.max_pool1d(torch.zeros(1, 1, n), kernel, stride, kernel // 2)
+
+
 def test_a_network_without_linear_layers_is_refused() -> None:
     with pytest.raises(CostError, match="squeezenet1_0 does not end in linear layers"):
         pooled_head("squeezenet1_0")

@@ -96,8 +96,8 @@ def test_off_leaves_everything_as_it_was() -> None:
     assert found.table.grown.tolist() == [1, 10, 2]
     assert found.share("after") == found.share("before") == 5 / 8
     assert found.peak_change == 100
-    assert found.neighbours_change is None
-    assert found.lead("after") is None
+    assert found.neighbours_change == 0
+    assert found.lead("after") == found.lead("before") == 5 / 1.5  # over the median of 1 and 2, in the paper's window
 
 
 def test_shares_leads_and_changes_are_those_of_an_example() -> None:

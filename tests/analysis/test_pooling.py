@@ -65,7 +65,7 @@ def test_sides_fields_and_params_follow_from_the_windows(kernel: int, stride: in
 @pytest.mark.parametrize(
     ("kernel", "stride", "words"),
     [
-        (5, 4, r"kernel \(=5\) must be at most 3 with stride 4: the map that comes to pool5"),
+        (5, 4, r"kernel \(=5\) is too large with stride \(=4\): the map that comes to pool5 has 3 x 3 values"),
         (0, 2, r"kernel \(=0\) must be from 1 to 8"),
         (3, 9, r"stride \(=9\) must be from 1 to 8"),
     ],

@@ -380,7 +380,7 @@ def test_a_pooled_head_saves_nearly_all_of_vgg16() -> None:
         ("Network", "138,357,544 parameters"),
         ("Network, pooled", f"{138_357_544 - linear + 513_000:,} parameters"),
     ]
-    assert f"**{linear / 138_357_544:.1%}** of the 138,357,544 parameters" in text(app)
+    assert f"**{linear / 138_357_544:.2%}** of the 138,357,544 parameters" in text(app)
 
 
 @pytest.mark.parametrize(("name", "channels", "side"), [("alexnet_2012", 256, 6), ("vgg13_bn", 512, 7)])
@@ -396,7 +396,7 @@ def test_a_network_that_pools_already_is_said() -> None:
     app = start("pooled-head")
     app.selectbox(key="blocks_head_net").set_value("resnet50").run()
     finished(app)
-    assert "The linear layers of resnet50 are no larger than a pooled head" in app.info[0].value
+    assert "The linear layers behind the last map of resnet50 are no larger than a pooled head" in app.info[0].value
     assert numbers(app)[-2][1] == numbers(app)[-1][1] == "25,557,032 parameters"
 
 

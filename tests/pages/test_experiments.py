@@ -89,7 +89,7 @@ def test_normalisation_shows_the_centre_and_is_switched_off_and_on(files: dict[s
     changed(app.toggle(key="norm_on").set_value(False))
     assert values(app)["Share of the strongest"] == f"{found.share('before'):.1%}"
     assert values(app)["Strongest grown"] == "+100.0%"
-    assert values(app)["Its neighbours"] == "-"
+    assert values(app)["Its neighbours"] == "+0.0%"
     assert below(app)["AlexNet's activations"] == "5,760,032 bytes"
     changed(app.toggle(key="norm_on").set_value(True))
     assert values(app)["Share of the strongest"] == f"{found.share('after'):.1%}"
@@ -153,11 +153,19 @@ def test_pooling_is_switched_off_and_on(files: dict[str, bytes]) -> None:
 
 def test_pools_too_large_are_a_sentence() -> None:
     app = finished("pooling")
-    app.slider(key="pool_stride").set_value(4)
+    app.slider(key="pool_stride").set_value(3)
     changed(app.slider(key="pool_kernel").set_value(8))
-    assert "kernel (=8) must be at most" in app.error[0].value.replace("\\", "")
-    changed(app.slider(key="pool_stride").set_value(2))
-    assert values(app)["Sides of the maps"] == "-".join(map(str, pooled(8, 2).sides)) if not app.error else app.error
+    assert "kernel (=8) is too large with stride (=3)" in app.error[0].value.replace("\\", "")
+    changed(app.slider(key="pool_stride").set_value(1))
+    assert values(app)["Sides of the maps"] == "48-41-34"  # 55 - 7, 48 - 7, 41 - 7
+
+
+def test_no_step_is_refused_for_windows_that_nobody_chose() -> None:
+    app = finished("pooling")
+    for stride in (1, 2, 3):
+        changed(app.slider(key="pool_stride").set_value(stride))
+        assert not app.error
+        assert values(app)["Sides of the maps"] == "-".join(map(str, pooled(3, stride).sides))
 
 
 def test_dropout_is_switched_off_and_on(files: dict[str, bytes]) -> None:

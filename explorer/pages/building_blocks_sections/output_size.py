@@ -44,7 +44,7 @@ def show() -> None:
         span = "n - k + 2p" if numbers["dilation"] == 1 else r"n + 2p - d\,(k - 1) - 1"
         st.latex(rf"\left\lfloor \frac{{{span}}}{{s}} \right\rfloor + 1")
         row = PixelRow(**numbers)
-        floor, ceil = row.output("floor"), row.output("ceil")
+        floor, ceil = row.output("floor"), row.output("ceil") if row.pools else None
         with st.container(horizontal=True):
             st.metric(
                 "Pixels out",
@@ -66,15 +66,15 @@ def show() -> None:
             )
             st.metric(
                 "With ceil",
-                exact(ceil.side),
-                "rounded up",
+                "-" if ceil is None else exact(ceil.side),
+                "no pool pads so much" if ceil is None else "rounded up",
                 delta_color="off",
                 delta_arrow="off",
                 width=165,
                 help="A pool with ceil_mode, as GoogLeNet's: a last window may hang over the end, unless it would "
-                "start in the padding behind it.",
+                "start in the padding behind it. PyTorch's pools pad at most half of their window.",
             )
-        st.code(f"{floor.formula}\n{ceil.formula}", language=None, wrap_lines=True)
+        st.code("\n".join(size.formula for size in (floor, ceil) if size), language=None, wrap_lines=True)
         st.plotly_chart(
             pixels_chart(row),
             key="output_pixels",
@@ -86,7 +86,7 @@ def show() -> None:
         st.caption(
             "Along one axis; a map has two. Padding at both sides alike. Sources: PyTorch's documentation of "
             "torch.nn.Conv2d and torch.nn.MaxPool2d. AlexNet's paper says 224 pixels, from which 55 does not come "
-            "out: its first layer needs 227 without padding."
+            "out without padding: then its first layer needs 227."
         )
 
 

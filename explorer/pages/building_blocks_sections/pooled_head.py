@@ -38,13 +38,14 @@ def show() -> None:
             )
         if head.heads.weight_ratio == 1:
             st.info(
-                f"The linear layers of {plain(name)} are no larger than a pooled head: there is nothing to save.",
+                f"The linear layers behind the last map of {plain(name)} are no larger than a pooled head: there is "
+                "nothing to save.",
                 icon=":material/check_circle:",
             )
         st.markdown(
-            f"The linear layers hold **{float(head.share):.1%}** of the {exact(head.network_params)} parameters of "
-            f"{plain(name)}. A global average pool turns a map of $C$ channels into $C$ numbers, whatever its size, so "
-            "that one linear layer to $K$ classes needs $C K + K$."
+            f"The linear layers behind the last map hold **{float(head.share):.2%}** of the "
+            f"{exact(head.network_params)} parameters of {plain(name)}. A global average pool turns a map of $C$ "
+            "channels into $C$ numbers, whatever its size, so that one linear layer to $K$ classes needs $C K + K$."
         )
         designs.sums(head.heads, "weights")
         designs.drawings(head.heads, "head")
@@ -52,7 +53,7 @@ def show() -> None:
         designs.table(head.heads, "head")
         st.caption(
             "Source of the idea: Lin et al. 2013, arXiv 1312.4400, section 3.2. GoogLeNet and ResNet end like this. "
-            "timm writes the first linear layers of its VGGs as convolutions, which do not count as linear here. "
+            "A convolution whose window is the whole map counts as linear, as timm's VGGs have it. "
             "Parameters are not accuracy: a network with another head has to be trained again, and no error is claimed "
             "here."
         )

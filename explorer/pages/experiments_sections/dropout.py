@@ -5,7 +5,7 @@ import streamlit as st
 from explorer.export.tables import csv
 from explorer.figures.experiments import learning_chart, passes_chart
 from explorer.figures.theme import config
-from explorer.pages import parts, runs
+from explorer.pages import cached, parts, runs
 from explorer.training.dropout import (
     EXAMPLES,
     FEATURES,
@@ -18,7 +18,6 @@ from explorer.training.dropout import (
     WIDTH,
     learning,
     learning_summary,
-    passes,
 )
 
 NOTE = """
@@ -58,7 +57,7 @@ def show() -> None:
         )
     )
     rate = chosen if on else 0.0
-    result = passes(rate, seed)
+    result = cached.dropout_passes(rate, seed)
     most = result.table.iloc[-1]
     row = st.container(horizontal=True)
     for label, value, below, about in (

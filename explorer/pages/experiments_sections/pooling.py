@@ -20,8 +20,8 @@ from explorer.pages import parts, pictures, runs
 _GRID = 9  # values a side, of the small map
 
 NOTE = """
-**What it does.** A pool takes the largest of z × z values, at every s-th place. With z = s each value is read once;
-with z > s windows overlap, and some values are read by several. The sides of the maps are
+**What it does.** A pool takes the largest of z × z values, at every s-th place. With z = s each value is read at most
+once; with z > s windows overlap, and some values are read by several. The sides of the maps are
 floor((n - z) / s) + 1: for AlexNet's 55, 27 and 13 the paper's z = 3, s = 2 and the plain z = 2, s = 2 give the same
 27, 13 and 6, so neither parameters nor MACs differ. What one unit sees does. Windows of
 2 × 2 leave the last row and column of an odd map unread.
@@ -48,7 +48,7 @@ def show() -> None:
         help="Off: windows as large as the step, z = s, so that each value is read at most once.",
     )
     stride = stride_place.slider(
-        "s, step", 1, 4, 2, key="pool_stride", persist_state="session", help="Of all three pools; the paper has 2."
+        "s, step", 1, 3, 2, key="pool_stride", persist_state="session", help="Of all three pools; the paper has 2."
     )
     chosen = kernel_place.slider(
         "z, side of the window",

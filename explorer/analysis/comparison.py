@@ -122,20 +122,25 @@ def depth_table(profiles: Mapping[str, Profile], column: str) -> pd.DataFrame:
     return pd.concat(parts, ignore_index=True)
 
 
-def accuracy_table(networks: Mapping[str, ResNetSpec | str], make: Maker = profile) -> pd.DataFrame:
+def accuracy_table(
+    networks: Mapping[str, ResNetSpec | str],
+    make: Maker = profile,
+    report: Callable[[float, str], None] = lambda fraction, text: None,
+) -> pd.DataFrame:
     """A row a published accuracy, those of one network together, in the order of `published.accuracies`.
 
     Args:
         networks: by the name that each shall have; one that has no profile has no row.
-        make: as for `profiles`.
+        make, report: as for `profiles`.
 
     Returns:
         net, depth, params; macs, for one image of the size that the accuracy was measured at, of the network's own size
         where that were several sizes or does not go through it; then the fields of `published.Accuracy`.
     """
     rows: list[dict[str, Any]] = []
-    for net, own in profiles(networks, None, make)[0].items():
+    for net, own in profiles(networks, None, make, report)[0].items():
         for accuracy in accuracies(networks[net]):
+            report(0, f"Counting {net} at other sizes")  # asks whether to stop; how far it is stays as it was
             seen = own
             if accuracy.size is not None and accuracy.crops is not None:
                 with suppress(Refusal):
@@ -253,8 +258,8 @@ def short_names(texts: Iterable[str], longest: int = 32) -> list[str]:
     """
     names: list[str] = []
     for text in texts:
-        words = text.split()
-        name = text if len(text) <= longest else f"{words[0]}, {len(words) - 1} changes"
+        preset, *changes = text.split()
+        name = f"{preset}, {len(changes)} changes" if changes and len(text) > longest else text
         alike = sum(other == name or other.startswith(f"{name} (") for other in names)
         names.append(f"{name} ({alike + 1})" if alike else name)
     return names
@@ -276,17 +281,25 @@ def _none(value: Any) -> Any:
 def _by_scale(profile: Profile, every: bool) -> dict[int | None, list[int]]:
     """Rows of the layer table by scale, the power of two that the image's side is divided by; None is the head."""
     shapes, kinds = list(profile.table["output_shape"]), list(profile.table["kind"])
-    last = max((row for row, shape in enumerate(shapes) if _side(shape) > 1), default=-1)
+    last = max((row for row, shape in enumerate(shapes) if _places(shape) > 1), default=-1)
     image, scale = _side(profile.input_shape), 0
     scales: dict[int | None, list[int]] = {}
-    for row, shape in enumerate(shapes):
-        if _side(shape) > 1:  # else it is a gate's, and stands with the map that it weighs
+    for row, (shape, kind) in enumerate(zip(shapes, kinds, strict=True)):
+        # Convolutions and pools make the maps, and what follows them works on these: gates, tokens, channels put last.
+        if kind in ("conv", "pool", "upsample") and len(shape) == 3 and _side(shape) > 1:
             scale = max(0, round(math.log2(image / _side(shape))))
-        if every or kinds[row] in _WALKED:
+        if every or kind in _WALKED:
             scales.setdefault(scale if row <= last else None, []).append(row)
     return scales
 
 
 def _side(shape: Shape) -> float:
-    """The side of a map in pixels, the geometric mean of both; 1 of what is none."""
-    return math.sqrt(shape[1] * shape[2]) if len(shape) == 3 else 1
+    """The side of a map in pixels, the geometric mean of both."""
+    return math.sqrt(shape[1] * shape[2])
+
+
+def _places(shape: Shape) -> int:
+    """Places that a map or a row of tokens has, more than one or not; features have one."""
+    if len(shape) == 3:
+        return 1 if shape[:2] == (1, 1) else shape[1] * shape[2]
+    return shape[0] if len(shape) == 2 else 1

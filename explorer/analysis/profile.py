@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from explorer.analysis.depth import network_depth, operator_depths
-from explorer.analysis.graph import Operator
+from explorer.analysis.graph import IMAGE, Operator
 from explorer.analysis.layers import Totals, operator_table, operators, stage_table, totals
 from explorer.analysis.receptive import NoField, field_by_stage, field_table
 from explorer.analysis.rules import Shape, UnknownOperator
@@ -53,7 +53,7 @@ def profile(network: ResNetSpec | str, image_size: tuple[int, int] | None = None
         table,
         stages,
         totals(table),
-        graph[0].takes[0].shape[1:],
+        next(operator.takes[operator.inputs.index(IMAGE)].shape[1:] for operator in graph if IMAGE in operator.inputs),
         network_depth(graph),
         None if _sees_all(graph, sizes) else next((size for size in reversed(sizes) if size is not None), None),
         global_context,
@@ -79,6 +79,7 @@ def _sees_all(graph: list[Operator], sizes: list[int | None]) -> bool:
     """Whether layers go on over tokens of which each sees the whole image."""
     last = max((place for place, size in enumerate(sizes) if size is not None), default=-1)
     return any(
-        operator.effect.kind == "linear" and len(shape := operator.takes[0].shape) == 3 and shape[1] > 1
+        operator.effect.kind == "linear" and len(shape := taken.shape) == 3 and shape[1] > 1
         for operator in graph[last + 1 :]
+        for taken in operator.takes[:1]
     )

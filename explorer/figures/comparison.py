@@ -107,6 +107,7 @@ def winners_chart(table: pd.DataFrame, human: float) -> go.Figure:
     figure.add_vline(
         human,
         line={"dash": "dot", "color": OTHER_COLOUR},
+        layer="below",
         annotation={"text": f"a trained person: {human:g}", "y": 0.08, "xanchor": "left"},
     )
     return figure
@@ -142,11 +143,10 @@ def kind_chart(table: pd.DataFrame, column: str, *, share: bool) -> go.Figure:
             )
         )
     axes = {
-        "xaxis": {"tickformat": ".0%"} if share else {"tickformat": "~s"},
+        "xaxis": {"tickformat": ".0%"} if share else {"tickformat": "~s", "title": with_unit(column)},
         "yaxis": {"type": "category", "autorange": "reversed", "automargin": True},
     }
-    title = with_unit(column) + (", shares by kind of layer" if share else ", by kind of layer")
-    return go.Figure(bars, layout(140 + 34 * len(table), title, barmode="stack", **axes))
+    return go.Figure(bars, layout(140 + 34 * len(table), f"{TERMS[column]} by kind", barmode="stack", **axes))
 
 
 def depth_chart(table: pd.DataFrame, column: str, x: str, y: str) -> go.Figure:
@@ -180,7 +180,9 @@ def depth_chart(table: pd.DataFrame, column: str, x: str, y: str) -> go.Figure:
             )
         )
     axes = {
-        "xaxis": {"title": "depth"} if x == "depth" else {"title": "part of the depth", "tickformat": ".0%"},
+        "xaxis": {"title": "depth"}
+        if x == "depth"
+        else {"title": "part of the depth", "tickformat": ".0%", "tickvals": [0, 0.2, 0.4, 0.6, 0.8, 1]},
         "yaxis": {"tickformat": ".0%" if y == "running_share" else "~s"},
     }
     meaning = {"value": "at each depth", "running": "up to each depth", "running_share": "up to each depth, shares"}

@@ -76,13 +76,14 @@ def counts(net: str | ResNetSpec) -> tuple[Published, ...]:
     """Parameters and multiply-accumulates as printed of a network: by papers, then by torchvision; () if nothing.
 
     Args:
-        net: as in `accuracies`.
+        net: as in `accuracies`; `timm/...` has none of torchvision's, whose image may have another size.
 
     >>> [(found.params, found.gmacs) for found in counts("vgg16")]
     [(138000000, None), (None, 15.3), (138357544, 15.47)]
     """
     name, key = _looked_up(net)
-    librarys = zoo.published(name)
+    prefixed = isinstance(net, str) and net.startswith("timm/")  # whose image may have another size
+    librarys = None if prefixed else zoo.published(name)
     return (*_COUNTS.get(key, ()), *((librarys,) if librarys else ()))
 
 
@@ -427,12 +428,6 @@ def _papers() -> dict[str | ResNetSpec, tuple[Accuracy, ...]]:
 
 
 _PAPERS = _papers()
-
-# Of networks that He et al. 2015 compare theirs with and that the zoo has not
-CIFAR_RIVALS: dict[str, Accuracy] = {
-    "FitNet-19": _errors(8.39, None, _CIFAR, f"{_HE15}, table 6"),
-    "Highway-32": _errors(8.80, None, _CIFAR, f"{_HE15}, table 6"),
-}
 
 
 def _printed(million_params: float | None, gmacs: float | None, source: str) -> Published:

@@ -114,6 +114,8 @@ def entry(name: str) -> Entry:
         return Entry(own_name, "torchvision", lambda: (_torchvision_network(own_name), _torchvision_input(own_name)))
     if library in ("", "timm") and own_name in _timm_names():
         return Entry(own_name, "timm", lambda: _timm_network(own_name))
+    if library in ("", "timm") and own_name in _timm_weights():  # resnet50.a1_in1k: the network, at these weights' size
+        return Entry(own_name, "timm", lambda: _timm_network(own_name))
     if own_name.startswith(_TRANSFORMERS) and own_name in torchvision.models.list_models(module=torchvision.models):
         raise UnbuildableNetwork(
             f"{own_name!r} is a transformer of torchvision's, of which only convolutional networks are counted here; "
@@ -175,6 +177,13 @@ def _timm_names() -> tuple[str, ...]:
     import timm  # most of a second, and only here
 
     return tuple(timm.list_models())
+
+
+@cache
+def _timm_weights() -> frozenset[str]:
+    import timm
+
+    return frozenset(timm.list_pretrained())
 
 
 def _torchvision_network(name: str) -> nn.Module:

@@ -112,6 +112,12 @@ def job_queue() -> JobQueue:
 
 
 @st.cache_resource(show_spinner=False)
+def counting_queue() -> JobQueue:
+    """Where networks are counted: a second or two, which nobody shall wait half a minute for."""
+    return JobQueue(workers=1, waiting=32, per_owner=4)
+
+
+@st.cache_resource(show_spinner=False)
 def download_queue() -> JobQueue:
     """Where weights are fetched: a slow connection holds up nobody's computing."""
     return JobQueue(workers=1, waiting=32, per_owner=2)
@@ -130,7 +136,7 @@ def session_owner() -> str:
 
 def _leave(owner: str) -> None:
     """The connection broke, by a closed tab or a bad network: Streamlit says so at once, and a reload comes back."""
-    timer = threading.Timer(GRACE, _cancel_all, [owner, job_queue(), download_queue()])
+    timer = threading.Timer(GRACE, _cancel_all, [owner, job_queue(), counting_queue(), download_queue()])
     timer.daemon = True
     _leaving[owner] = timer
     timer.start()

@@ -27,12 +27,17 @@ if not nets:
 view = parts.section("view", {name: title for name, (title, _) in VIEWS.items()}, "What to see of these networks.")
 
 
+make = cached.profiles()
+if view != "speed":
+    runs.cancel("speed_run")  # nobody looks at it, and others wait
+
+
 def counting(progress: Progress) -> tuple[dict[str, Profile], dict[str, str]]:
     """Count every network that is not counted yet."""
-    return profiles(nets, image_size, cached.profiles(), progress.report)
+    return profiles(nets, image_size, make, progress.report)
 
 
-counted = runs.outcome("compare_run", (tuple(nets.items()), image_size), counting)
+counted = runs.outcome("compare_run", (tuple(nets.items()), image_size), counting, cached.counting_queue())
 if counted is None:
     st.stop()
 found, refused = counted

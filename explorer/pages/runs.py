@@ -53,6 +53,14 @@ def outcome(slot: str, question: Any, work: Callable[[Progress], T], queue: JobQ
     return result
 
 
+def cancel(slot: str) -> None:
+    """Stop what works for this slot, if it does, and forget it."""
+    run: _Run | None = st.session_state.get(slot)
+    if run is not None and not run.job.finished:
+        run.job.cancel()
+        _forget(slot)
+
+
 def _forget(slot: str) -> None:
     st.session_state.pop(slot, None)
 

@@ -26,7 +26,11 @@ FIRST_NETS = ("alexnet_2012", "vgg16", "googlenet_2014", "resnet50", "mobilenetv
 MOST_NETS = 40  # there
 MOST_KEPT = 20  # nets that a session keeps for the Compare page
 # What a page puts in the address bar beside the net: the key in the session and the link, and the page's path
-_OF_PAGES = {"nets": "compare", "view": "compare", "panel": "building_blocks", "experiment": "experiments"}
+_OF_PAGES = {
+    **dict.fromkeys(("nets", "view", "image"), "compare"),
+    "panel": "building_blocks",
+    "experiment": "experiments",
+}
 _FOREIGN = ("utm_", "fbclid", "gclid", "mc_")  # what mail and social sites append to a link that somebody shares
 
 

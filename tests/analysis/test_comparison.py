@@ -157,6 +157,25 @@ def test_printed_counts_stand_beside_ours() -> None:
     assert pd.isna(he["params_difference"])
 
 
+def test_a_librarys_count_is_not_held_against_anothers_size() -> None:
+    """timm uses EfficientNet-B4 at 320 px, torchvision at 380."""
+    assert "torchvision" in " ".join(published_table({"net": "efficientnet_b4"})["source"])
+    assert not any("torchvision" in source for source in published_table({"net": "timm/efficientnet_b4"})["source"])
+
+
+def test_asking_for_accuracies_can_be_stopped() -> None:
+    said: list[str] = []
+
+    def stop(fraction: float, text: str) -> None:
+        said.append(text)
+        if "other sizes" in text:
+            raise Cancelled
+
+    with pytest.raises(Cancelled):
+        accuracy_table({"resnet18": "resnet18"}, report=stop)
+    assert said == ["Counting resnet18", "Counting resnet18 at other sizes"]
+
+
 def test_the_winners_are_those_on_record() -> None:
     table = winners_table()
     assert list(table["top5_error"]) == [winner.top5_error for winner in WINNERS]
@@ -203,6 +222,26 @@ def test_a_gate_stands_with_the_map_that_it_weighs() -> None:
     pairs = aligned(one, one)
     gate = next(row for row, name in enumerate(one.table["name"]) if name.startswith("layer1.0.se.fc1"))
     assert next(pair.scale for pair in pairs if pair.left == gate) == "1/4"
+
+
+@pytest.mark.parametrize(
+    ("name", "layer", "scale"),
+    [
+        ("convnext_tiny", "features.0.0", "1/4"),  # the stem, 4x4 / 4
+        ("convnext_tiny", "features.1.0.block.3", "1/4"),  # a linear layer on 56x56x96, channels last
+        ("convnext_tiny", "features.7.2.block.5", "1/32"),
+        ("convnext_tiny", "classifier.2", "head"),
+        ("vit_base_patch16_224", "patch_embed.proj", "1/16"),
+        ("vit_base_patch16_224", "blocks.0.attn.proj", "1/16"),  # on tokens of 16 x 16 pixels
+        ("vit_base_patch16_224", "blocks.11.mlp.fc2", "1/16"),
+        ("vit_base_patch16_224", "head", "head"),
+        ("timm/mixer_b16_224", "blocks.3.mlp_tokens.fc1", "1/16"),
+    ],
+)
+def test_what_works_on_tokens_or_channels_last_stands_with_its_map(name: str, layer: str, scale: str) -> None:
+    one = profile(name)
+    pairs = aligned(one, one)
+    assert next(pair.scale for pair in pairs if one.table["name"][pair.left] == layer) == scale
 
 
 def test_a_rectangular_image_counts_by_both_sides() -> None:
@@ -293,6 +332,7 @@ def test_names_are_short_and_never_alike() -> None:
     longer = "resnet50 width=32 shortcut=C attention=cbam"
     names = short_names(["vgg16", "timm/vgg16", long, longer])
     assert names == ["vgg16", "timm/vgg16", "resnet50, 3 changes", "resnet50, 3 changes (2)"]
+    assert short_names(["swinv2_base_window12to16_192to256"]) == ["swinv2_base_window12to16_192to256"]
     assert max(map(len, short_names(["seresnextaa101d_32x8d " + "x=1 " * 40]))) < 40
 
 

@@ -15,7 +15,6 @@ from strategies import FEW, specs
 
 from explorer.models import published, zoo
 from explorer.models.published import (
-    CIFAR_RIVALS,
     HUMAN_TOP5_ERROR,
     WINNERS,
     Accuracy,
@@ -106,13 +105,6 @@ def test_torchvisions_net_of_a_name_has_no_record_of_the_papers_other_net() -> N
 def test_what_was_the_best_of_five_runs_says_so(net: str, mean: str) -> None:
     found = accuracies(net)[0]
     assert found.note == f"The best of five runs; {mean} percent were wrong on average."
-
-
-def test_the_rivals_on_cifar_are_the_papers() -> None:
-    assert {name: round(100 - rival.top1, 2) for name, rival in CIFAR_RIVALS.items() if rival.top1} == {
-        "FitNet-19": 8.39,
-        "Highway-32": 8.80,
-    }
 
 
 # --- torchvision
@@ -241,7 +233,9 @@ def test_whatever_is_printed_is_of_a_network_of_the_zoo_and_can_be(net: str) -> 
 def test_a_library_beside_the_name_changes_nothing_and_a_spec_is_as_good_as_its_presets_name() -> None:
     for name in ("resnet50", "vgg16"):
         assert accuracies(f"torchvision/{name}") == accuracies(f"timm/{name}") == accuracies(name) != ()
-        assert counts(f"timm/{name}") == counts(name) != ()
+        of_timm = counts(f"timm/{name}")  # without torchvision's, which may be of another size
+        assert of_timm == tuple(record for record in counts(name) if not record.source.startswith("torchvision"))
+        assert len(of_timm) < len(counts(name))
     for name, spec in PRESETS.items():
         assert accuracies(spec) == accuracies(name)
         assert counts(spec) == counts(name)

@@ -220,3 +220,36 @@ def test_a_preset_with_torchvisions_name_has_torchvisions_parameters(name: str) 
         return {key: tuple(value.shape) for key, value in model.state_dict().items()}
 
     assert shapes(network(name)[0]) == shapes(network(f"torchvision/{name}")[0])
+
+
+def test_a_name_is_read_with_spaces_around_it_and_with_the_tag_of_timms_weights() -> None:
+    assert entry(" vgg16 ").name == "vgg16"
+    assert entry("resnet50.a1_in1k").library == "timm"
+    assert totals(layer_table("timm/resnet50.a1_in1k")) == totals(layer_table("timm/resnet50"))
+    with pytest.raises(UnknownNetwork):
+        entry("resnet50.nobodys_weights")
+
+
+@pytest.mark.parametrize(
+    ("name", "near"), [("ResNet-50", "resnet50"), ("VGG 16", "vgg16"), ("google net", "googlenet")]
+)
+def test_capitals_dashes_and_spaces_do_not_hide_a_near_name(name: str, near: str) -> None:
+    with pytest.raises(UnknownNetwork) as caught:
+        entry(name)
+    assert caught.value.near[0] == near
+    assert near in str(caught.value)
+
+
+def test_torchvisions_transformers_are_refused_with_their_reason() -> None:
+    with pytest.raises(UnbuildableNetwork, match="'vit_b_16' is a transformer of torchvision's"):
+        entry("vit_b_16")
+
+
+def test_nothing_is_filled_on_meta_and_all_is_filled_elsewhere() -> None:
+    """What saves the time on meta must not reach a network that somebody builds at the same time."""
+    model, _ = network("vgg11")
+    assert all(parameter.is_meta for parameter in model.parameters())
+    with zoo._Unfilled():
+        layer = nn.Linear(50, 50)
+    assert layer.weight.std() > 0.01
+    assert layer.weight.abs().max() <= 50**-0.5

@@ -120,7 +120,7 @@ def test_a_near_name_takes_the_place_of_a_wrong_one() -> None:
 
 def test_a_network_that_the_image_does_not_fit_is_left_out_with_a_sentence() -> None:
     app = start("alexnet_2012", "resnet18")
-    app.selectbox(key="nets_image").set_value(64)
+    app.selectbox(key="image").set_value("64")
     until(app.run(), lambda app: app.warning)
     assert "alexnet" in app.warning[0].value
     assert "64x64" in app.warning[0].value
@@ -249,3 +249,61 @@ def test_the_link_holds_the_view_and_a_wrong_one_is_a_sentence() -> None:
     assert "view (=nonsense) of the link must be one of table, accuracy" in other.warning[0].value.replace("\\", "")
     until(other, shown)
     assert counted(other) == {"resnet18": 11_689_512}
+
+
+def test_the_link_holds_the_image_size() -> None:
+    app = start("resnet18")
+    app.selectbox(key="image").set_value("128").run()
+    assert app.query_params["image"] == "128"
+    for text, size in (("128", (128, 128)), ("banana", (224, 224))):
+        other = AppTest.from_file("../../app.py", default_timeout=60)
+        other.query_params.update({"nets": ["resnet18"], "image": text})
+        other.run()
+        until(other.switch_page("explorer/pages/compare.py").run(), lambda app: app.dataframe)
+        assert table(other)["macs"][0] == profile("resnet18", size).totals.macs
+        assert bool(other.warning) == (text == "banana")
+
+
+def test_a_set_can_be_chosen_again() -> None:
+    app = start("resnet18")
+    for _ in range(2):
+        app.selectbox(key="nets_set").set_value("VGG").run()
+        assert app.multiselect(key="nets").value == list(SETS["VGG"])
+        app.multiselect(key="nets").set_value(["vgg11"]).run()
+
+
+def test_a_bubble_that_is_unknown_is_said() -> None:
+    app = start("resnet18", "vit_tiny_patch16_224")
+    app.segmented_control(key="view").set_value("size").run()
+    app.selectbox(key="size_across").set_value("receptive_field").run()
+    assert "vit" in app.info[0].value
+    assert len(app.get("plotly_chart")) == 1
+    app.multiselect(key="nets").set_value(["vit_tiny_patch16_224"]).run()
+    until(app, lambda app: app.info)
+    assert not app.get("plotly_chart")
+
+
+def test_left_and_right_outlive_other_views_and_follow_the_networks() -> None:
+    app = section(start(*NETS), "layers")
+    app.selectbox(key="walk_right").set_value("resnet18").run()
+    app.segmented_control(key="view").set_value("where").run()
+    app.segmented_control(key="view").set_value("layers").run()
+    assert app.selectbox(key="walk_right").value == "resnet18"
+    app.multiselect(key="nets").set_value(["vgg16", "vgg11"]).run()
+    until(app, lambda app: app.dataframe and app.selectbox(key="walk_right").value == "vgg11")
+    assert not app.exception
+
+
+def test_the_notes_beside_an_accuracy_are_in_the_table() -> None:
+    app = start("resnet152")
+    assert "strides on the 1x1" in table(app)["note"][0]
+
+
+def test_leaving_the_speed_section_stops_the_measuring() -> None:
+    app = start("resnet18", "vgg11")
+    app.segmented_control(key="view").set_value("speed").run()
+    app.button(key="speed_measure").click().run()
+    job = app.session_state["speed_run"].job
+    app.segmented_control(key="view").set_value("where").run()
+    assert "speed_run" not in app.session_state or job.finished
+    assert job.wait(30)

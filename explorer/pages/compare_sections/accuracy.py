@@ -4,20 +4,20 @@ from typing import get_args
 
 import streamlit as st
 
-from explorer.analysis.comparison import accuracy_table, first_of_each, winners_table
+from explorer.analysis.comparison import first_of_each, winners_table
 from explorer.export.tables import csv
 from explorer.figures.comparison import bubble_chart, winners_chart
 from explorer.figures.theme import TERMS, config
 from explorer.models.published import HUMAN_TOP5_ERROR, Dataset, Origin
-from explorer.pages import cached, parts, runs
+from explorer.pages import parts
+from explorer.pages.compare_sections import records
 from explorer.pages.compare_sections.choose import Compared
 from explorer.pages.edge import plain
 
 
 def show(compared: Compared) -> None:
     """A bubble a network, or one for each of its published accuracies."""
-    networks, make = compared.networks, cached.profiles()
-    every = runs.outcome("accuracy_run", tuple(networks.items()), lambda progress: accuracy_table(networks, make))
+    every = records.accuracies(compared)
     if every is None:
         return
     row = st.container(horizontal=True)
@@ -115,8 +115,6 @@ _COLUMNS = {
     "crops": st.column_config.NumberColumn(help="Parts of each image whose outputs were averaged."),
     "origin": st.column_config.TextColumn("printed by", help="Paper, authors (beside their weights), or library."),
     "year": st.column_config.NumberColumn(format="%d", help="Of the source; a dash for a library's."),
-    "extra_data": st.column_config.CheckboxColumn("more data", help="Trained on more than the dataset's own pictures."),
-    "note": st.column_config.TextColumn(help="Where the network that was measured is not quite this one."),
 }
 _WINNERS = {
     "year": st.column_config.NumberColumn(format="%d", help="Of the challenge."),

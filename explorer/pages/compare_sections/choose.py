@@ -61,8 +61,8 @@ SETS: dict[str, tuple[str, ...]] = {
     ),
 }
 _LARGEST_UPLOAD = 1  # MB; a spec has a few hundred bytes
-_OWN = 0  # pixels: each network's own size
-_SIZES = (_OWN, 32, 64, 128, 160, 192, 224, 227, 256, 299, 320, 384, 448, 512)
+_OWN = "own"  # each network's own size
+_SIZES = (_OWN, *map(str, (32, 64, 128, 160, 192, 224, 227, 256, 299, 320, 384, 448, 512)))  # as the link has them
 
 
 def networks() -> tuple[dict[str, ResNetSpec | str], tuple[int, int] | None]:
@@ -108,11 +108,15 @@ def networks() -> tuple[dict[str, ResNetSpec | str], tuple[int, int] | None]:
         "preset with changes is a name too: resnet50 width=32 shortcut=C. The first is the net of the Build page; "
         "nets that you keep there follow.",
     )
+    if st.session_state.setdefault("image", _OWN) not in _SIZES:
+        wrong, st.session_state.image = st.session_state.image, _OWN
+        known = ", ".join(_SIZES)
+        st.warning(plain(f"image (={wrong[:60]}) of the link must be one of {known}; own is shown instead."))
     side = right.selectbox(
         "Image",
         _SIZES,
-        format_func=lambda side: f"{side} x {side} px for all" if side else "each one's own size",
-        key="nets_image",
+        format_func=lambda side: "each one's own size" if side == _OWN else f"{side} x {side} px for all",
+        key="image",
         persist_state="session",
         help="What each network is counted on. Own: the size that it was published or is used with, 227 px for AlexNet "
         "of 2012, 299 for Inception-v3, 32 for CIFAR's. Linear layers over a map fit one size only.",
@@ -120,7 +124,7 @@ def networks() -> tuple[dict[str, ResNetSpec | str], tuple[int, int] | None]:
     found: dict[str, ResNetSpec | str] = {}
     for text in texts:
         try:
-            found[text] = zoo.resolve(text)
+            found[text.strip()] = zoo.resolve(text)
         except zoo.UnknownNetwork as refusal:
             st.error(plain(str(refusal)), icon=":material/search_off:")
             with st.container(horizontal=True):
@@ -128,7 +132,7 @@ def networks() -> tuple[dict[str, ResNetSpec | str], tuple[int, int] | None]:
                     st.button(near, on_click=_replace, args=(text, near), key=f"near {text} {near}", help="Take this.")
         except Refusal as refusal:
             st.error(plain(f"{text}: {refusal}"), icon=":material/block:")
-    return dict(zip(short_names(found), found.values(), strict=True)), (side, side) if side else None
+    return dict(zip(short_names(found), found.values(), strict=True)), None if side == _OWN else (int(side), int(side))
 
 
 def _own_net() -> str | None:
@@ -141,6 +145,7 @@ def _own_net() -> str | None:
 def _use_set() -> None:
     if st.session_state.nets_set:
         st.session_state.nets = list(SETS[st.session_state.nets_set])
+        st.session_state.nets_set = None  # to be chosen again
 
 
 def _open() -> None:

@@ -8,6 +8,7 @@ from explorer.figures.comparison import bubble_chart
 from explorer.figures.theme import TERMS, config
 from explorer.pages import parts
 from explorer.pages.compare_sections.choose import Compared
+from explorer.pages.edge import plain
 
 _ACROSS = ("depth", "macs", "activation_bytes", "receptive_field", "params")
 _UP = ("params", "macs", "activation_bytes", "depth", "receptive_field")
@@ -34,10 +35,16 @@ def show(compared: Compared) -> None:
         )
     )
     content = comparison_table(found)
+    known = content[content[[x, y, area]].notna().all(axis=1)]
+    if len(known) < len(content):
+        missing = ", ".join(net for net in found if net not in set(known["net"]))
+        st.info(plain(f"Not all of these are known of {missing}."), icon=":material/visibility_off:")
+    if known.empty:
+        return
     st.plotly_chart(
-        bubble_chart(content, x, y, area),
+        bubble_chart(known, x, y, area),
         key="size_chart",
         config=config(f"compare_{y}_{x}"),
-        alt=f"{TERMS[y]} against {TERMS[x]} of {', '.join(found)}; the numbers are in the section Table",
+        alt=f"{TERMS[y]} against {TERMS[x]} of {', '.join(known['net'])}; the numbers are in the section Table",
     )
     parts.download("Figures as CSV", csv, content, "compare.csv", "text/csv", "What the chart shows, and more.")

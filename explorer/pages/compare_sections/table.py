@@ -2,18 +2,20 @@
 
 import streamlit as st
 
-from explorer.analysis.comparison import accuracy_table, comparison_table, first_of_each, published_table
+from explorer.analysis.comparison import comparison_table, first_of_each, published_table
 from explorer.export.tables import csv, markdown, readable_table
 from explorer.pages import cached, parts
+from explorer.pages.compare_sections import records
 from explorer.pages.compare_sections.choose import Compared
 
 
 def show(compared: Compared) -> None:
     """A row a network; sorted by a click on a heading."""
-    printed = first_of_each(accuracy_table(compared.networks, cached.profiles()), "top1", "top5")
-    content = comparison_table(compared.profiles).merge(
-        printed[["net", "top1", "top5", "crop", "dataset", "source"]], "left", "net"
-    )
+    every = records.accuracies(compared)
+    if every is None:
+        return
+    printed = first_of_each(every, "top1", "top5")
+    content = comparison_table(compared.profiles).merge(printed[["net", *_PRINTED]], "left", "net")
     parts.table(readable_table(content), "compare_table")
     with st.container(horizontal=True):
         parts.download("Table as CSV", csv, content, "compare.csv", "text/csv", "The table above, for a spreadsheet.")
@@ -27,7 +29,7 @@ def show(compared: Compared) -> None:
         "output of every layer at float32. Auxiliary classifiers serve training only and are not counted. Accuracy is "
         "the first one printed, its crop and source beside it; the section Accuracy has the others."
     )
-    counts = published_table(compared.networks, cached.profiles())
+    counts = published_table({name: compared.networks[name] for name in compared.profiles}, cached.profiles())
     if counts.empty:
         return
     st.subheader("As published", anchor=False)
@@ -37,10 +39,11 @@ def show(compared: Compared) -> None:
     )
     st.caption(
         "What papers and torchvision print, less what we count at each network's own image size. Papers round, and "
-        "some count in another way."
+        "some count in another way; torchvision's parameters of Inception-v3 include its auxiliary classifier."
     )
 
 
+_PRINTED = ("top1", "top5", "crop", "dataset", "extra_data", "note", "source")
 _COLUMNS = {
     f"{column}{end}": st.column_config.NumberColumn(f"{term}{title}", format="localized", help=about)
     for column, term in (("params", "params"), ("macs", "MACs"))

@@ -19,7 +19,7 @@ def show(compared: Compared) -> None:
     names = list(found)
     row = st.container(horizontal=True, vertical_alignment="bottom")
     left, right = (
-        row.selectbox(label, names, min(place, len(names) - 1), key=f"walk_{label.lower()}", help=about)
+        row.selectbox(label, names, key=_one_of(names, place, label), persist_state="session", help=about)
         for place, (label, about) in enumerate(
             (("Left", "The network in the left columns."), ("Right", "The network in the right columns."))
         )
@@ -41,7 +41,7 @@ def show(compared: Compared) -> None:
     content = walked_table(pairs, ours, theirs)
     chosen = parts.table(
         content,
-        f"walk_table {left} {right} {every}",
+        f"walk_table {left} {right} {every} {compared.image_size}",  # a selection stays with its key
         on_select="rerun",
         selection_mode="single-row",
         selection_default={"selection": {"rows": [first_shared(pairs)]}},
@@ -54,7 +54,7 @@ def show(compared: Compared) -> None:
         "Layers stand side by side where their maps are the same part of the image, to the nearest power of two. Click "
         "at the left of a row to read the arithmetic of both its layers."
     )
-    if not chosen:
+    if not chosen or chosen[0] >= len(pairs):
         return
     pair = pairs[chosen[0]]
     for column, name, profile, place in zip(
@@ -65,6 +65,14 @@ def show(compared: Compared) -> None:
                 st.caption(f"{plain(name)} has no more layers at this scale.")
             else:
                 _formulas(name, layer_at(profile, place))
+
+
+def _one_of(names: list[str], place: int, label: str) -> str:
+    """The key of the choice, which keeps its network while that is on the page."""
+    key = f"walk_{label.lower()}"
+    if st.session_state.get(key) not in names:
+        st.session_state[key] = names[min(place, len(names) - 1)]
+    return key
 
 
 def _formulas(name: str, layer: Layer) -> None:
@@ -84,7 +92,7 @@ def _columns(left: str, right: str) -> dict[str, object]:
         for column, title, width, about in (
             ("layer", name, 140, f"The layer's name in {name}."),
             ("window", "window", 85, "Height x width of the window, its stride behind the stroke, its groups."),
-            ("output_shape", "output", 95, "Channels x height x width, or features."),
+            ("output_shape", "output", 95, "Mostly channels x height x width; some put channels last."),
         ):
             columns[f"{side}_{column}"] = st.column_config.TextColumn(title, help=about, width=width)
         for column, title, width, about in (

@@ -16,15 +16,24 @@ from benchmarks.browser import ARGUMENTS, chromium, served
 
 ASSET = Path(__file__).parents[1] / "assets" / "screenshot.png"
 NETS = ("resnet18", "resnet152", "resnext101_32x8d", "cifar_resnet1202")
-COMPARE = ("Accuracy", "Size", "Where", "By depth", "Layer by layer", "Speed")
+OTHERS = {  # the pages whose links hold what they show
+    "compare": ("view", ("table", "accuracy", "size", "where", "depth", "layers", "speed")),
+    "building_blocks": (
+        "panel",
+        ("bottleneck", "stacked", "inception", "depthwise", "shortcuts", "output-size", "separable", "pooled-head"),
+    ),
+    "experiments": (
+        "experiment",
+        ("activations", "normalisation", "pooling", "dropout", "augmentation", "auxiliary"),
+    ),
+}
 SECTIONS = ("Layers", "What changed", "Counts", "Memory", "Budget", "Export")
 VIEWS = {  # the path, and the section of the Build page to open there
     **{f"diagram-{net}": (f"/?net={net}", "") for net in NETS},
     **{f"{section.lower().replace(' ', '-')}": ("/?net=resnet50&width=72", section) for section in SECTIONS},
     "tiny": ("/?net=cifar_resnet20&width=1&depths=1&strides=1&shortcut=C", ""),
     "refused": ("/?net=resnet50&width=banana", ""),
-    "compare": ("/compare", ""),
-    **{f"compare-{section.lower().replace(' ', '-')}": ("/compare", section) for section in COMPARE},
+    **{f"{page}-{part}": (f"/{page}?{key}={part}", "") for page, (key, parts) in OTHERS.items() for part in parts},
     "attribution": ("/attribution", ""),
 }
 SIZES = {"wide": (1440, 900), "narrow": (390, 844)}
@@ -43,8 +52,9 @@ def shoot(
     context = browser.new_context(viewport={"width": size[0], "height": size[1]}, color_scheme=theme)  # type: ignore[arg-type]
     page = context.new_page()
     page.goto(url)
-    page.get_by_test_id("stMetric").first.wait_for(timeout=90_000)
-    page.get_by_test_id("stPlotlyChart").first.wait_for(timeout=90_000)
+    page.get_by_test_id("stHeading").first.wait_for(timeout=90_000)
+    page.locator("[data-testid=stMain]:not(:has([data-testid=stProgress], [data-testid=stSpinner]))").wait_for()
+    page.get_by_test_id("stStatusWidget").wait_for(state="hidden", timeout=90_000)
     if section:
         page.get_by_role("radio", name=section, exact=True).click()
     page.wait_for_timeout(5000 if section else 2500)

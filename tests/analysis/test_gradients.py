@@ -437,8 +437,8 @@ def test_a_ratio_to_zero_or_to_nothing_is_unknown(monkeypatch: pytest.MonkeyPatc
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        ({"activations": ()}, r"activations \(=\(\)\) must be one or more of relu, leaky_relu, "),
-        ({"activations": ("relu", "cube")}, r"activations \(=\('relu', 'cube'\)\) must be one or more of relu"),
+        ({"activations": ()}, r"activations \(=none\) must be one or more of relu, leaky_relu, "),
+        ({"activations": ("relu", "cube")}, r"activations \(=relu, cube\) must be one or more of relu"),
         ({"depth": 21}, r"depth \(=21\) must be 6n \+ 2, one of 8, 14, "),
         ({"seeds": 0}, r"seeds \(=0\) must be a whole number from 1 to 5"),
         ({"seeds": 6}, r"seeds \(=6\) must be a whole number from 1 to 5"),

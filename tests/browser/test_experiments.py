@@ -26,7 +26,7 @@ def test_response_normalisation_is_switched_off_and_on(page: Page, address: str)
     expect(number(page, "Its neighbours")).to_have_text(re.compile(r"-\d+\.\d%"))
     switch(page, "Normalise")
     expect(number(page, "AlexNet's activations")).to_have_text("5.76 MB")
-    expect(number(page, "Its neighbours")).to_have_text("-")
+    expect(number(page, "Its neighbours")).to_have_text("+0.0%")
     switch(page, "Normalise")
     expect(number(page, "Its neighbours")).to_have_text(re.compile(r"-\d+\.\d%"))
 

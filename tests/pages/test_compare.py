@@ -307,3 +307,12 @@ def test_leaving_the_speed_section_stops_the_measuring() -> None:
     app.segmented_control(key="view").set_value("where").run()
     assert "speed_run" not in app.session_state or job.finished
     assert job.wait(30)
+
+
+def test_a_broken_net_in_the_link_is_said_on_every_page() -> None:
+    app = AppTest.from_file("../../app.py", default_timeout=60)
+    app.query_params.update({"net": "resnet50", "width": "banana"})
+    app.run()
+    assert "width" in app.warning[0].value
+    until(app.switch_page("explorer/pages/compare.py").run(), shown)
+    assert "width" in app.warning[0].value

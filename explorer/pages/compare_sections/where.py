@@ -46,5 +46,6 @@ def show(compared: Compared) -> None:
     st.caption(
         "VGG-16 keeps nine tenths of its parameters in three linear layers over a 7x7 map; Network in Network (Lin et "
         "al. 2013, arXiv 1312.4400), GoogLeNet and ResNet pool that map to one pixel first. Arithmetic is in the "
-        "convolutions of nearly every network. MACs of norms, activations and pools are counted as none."
+        "convolutions of nearly every network. MACs of norms, activations and pools are counted as none. timm often "
+        "makes a norm and its activation in one layer, which counts as a norm."
     )

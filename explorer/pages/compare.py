@@ -29,7 +29,7 @@ view = parts.section("view", {name: title for name, (title, _) in VIEWS.items()}
 
 make = cached.profiles()
 if view != "speed":
-    runs.cancel("speed_run")  # nobody looks at it, and others wait
+    speed.leave()
 
 
 def counting(progress: Progress) -> tuple[dict[str, Profile], dict[str, str]]:

@@ -53,12 +53,14 @@ def outcome(slot: str, question: Any, work: Callable[[Progress], T], queue: JobQ
     return result
 
 
-def cancel(slot: str) -> None:
-    """Stop what works for this slot, if it does, and forget it."""
+def cancel(slot: str) -> bool:
+    """Stop what works for this slot and forget it; whether anything did."""
     run: _Run | None = st.session_state.get(slot)
-    if run is not None and not run.job.finished:
-        run.job.cancel()
-        _forget(slot)
+    if run is None or run.job.finished:
+        return False
+    run.job.cancel()
+    _forget(slot)
+    return True
 
 
 def _forget(slot: str) -> None:

@@ -305,8 +305,12 @@ def test_leaving_the_speed_section_stops_the_measuring() -> None:
     app.button(key="speed_measure").click().run()
     job = app.session_state["speed_run"].job
     app.segmented_control(key="view").set_value("where").run()
-    assert "speed_run" not in app.session_state or job.finished
     assert job.wait(30)
+    assert job.state == "cancelled"
+    app.segmented_control(key="view").set_value("speed").run()
+    assert "speed_run" not in app.session_state, "nobody asked for it again"
+    app.button(key="speed_measure").click().run()
+    assert app.session_state["speed_run"].job is not job
 
 
 def test_a_broken_net_in_the_link_is_said_on_every_page() -> None:

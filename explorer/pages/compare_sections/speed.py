@@ -88,6 +88,12 @@ def show(compared: Compared) -> None:
     _result(kept[question])
 
 
+def leave() -> None:
+    """Stop a measurement that nobody looks at any more, as others wait; it is asked for anew."""
+    if runs.cancel("speed_run"):
+        del st.session_state.speed_asked
+
+
 def _settings() -> tuple[Device, int]:
     """Device and batch."""
     row = st.container(horizontal=True, vertical_alignment="bottom")

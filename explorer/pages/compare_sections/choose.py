@@ -60,6 +60,7 @@ SETS: dict[str, tuple[str, ...]] = {
         "mobilenet_v3_large",
     ),
 }
+_TAKE = "Put this network in the place of the name that is none."
 _LARGEST_UPLOAD = 1  # MB; a spec has a few hundred bytes
 _OWN = "own"  # each network's own size
 _SIZES = (_OWN, *map(str, (32, 64, 128, 160, 192, 224, 227, 256, 299, 320, 384, 448, 512)))  # as the link has them
@@ -129,7 +130,7 @@ def networks() -> tuple[dict[str, ResNetSpec | str], tuple[int, int] | None]:
             st.error(plain(str(refusal)), icon=":material/search_off:")
             with st.container(horizontal=True):
                 for near in refusal.near:
-                    st.button(near, on_click=_replace, args=(text, near), key=f"near {text} {near}", help="Take this.")
+                    st.button(near, on_click=_replace, args=(text, near), key=f"near {text} {near}", help=_TAKE)
         except Refusal as refusal:
             st.error(plain(f"{text}: {refusal}"), icon=":material/block:")
     return dict(zip(short_names(found), found.values(), strict=True)), None if side == _OWN else (int(side), int(side))

@@ -182,7 +182,12 @@ def depth_chart(table: pd.DataFrame, column: str, x: str, y: str) -> go.Figure:
     axes = {
         "xaxis": {"title": "depth"}
         if x == "depth"
-        else {"title": "part of the depth", "tickformat": ".0%", "tickvals": [0, 0.2, 0.4, 0.6, 0.8, 1]},
+        else {
+            "title": "part of the depth",
+            "tickformat": ".0%",
+            "tickvals": [0, 0.2, 0.4, 0.6, 0.8, 1],
+            "range": [0, 1.02],
+        },
         "yaxis": {"tickformat": ".0%" if y == "running_share" else "~s"},
     }
     meaning = {"value": "at each depth", "running": "up to each depth", "running_share": "up to each depth, shares"}

@@ -134,8 +134,9 @@ def accuracy_table(
         make, report: as for `profiles`.
 
     Returns:
-        net, depth, params; macs, for one image of the size that the accuracy was measured at, of the network's own size
-        where that were several sizes or does not go through it; then the fields of `published.Accuracy`.
+        net, depth, params; macs, for one image of the size that the accuracy was measured at, but of the network's own
+        size where it slid over whole pictures or that size does not go through it; then the fields of
+        `published.Accuracy`.
     """
     rows: list[dict[str, Any]] = []
     for net, own in profiles(networks, None, make, report)[0].items():

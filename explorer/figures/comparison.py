@@ -26,13 +26,13 @@ _LARGEST = 60  # pixels across of the largest bubble
 _SYMBOLS = ("circle", "diamond", "square", "triangle-up", "cross", "x", "star", "hexagon")
 
 
-def bubble_chart(table: pd.DataFrame, x: str, y: str, size: str | None = None, symbol: str | None = None) -> go.Figure:
+def bubble_chart(table: pd.DataFrame, x: str, y: str, size: str, symbol: str | None = None) -> go.Figure:
     """A bubble a network, labelled with its name; its area is a third quantity.
 
     Args:
         table: a row a network: net, the columns named below, and further ones for the text under the mouse.
         x, y: columns of numbers; a network where either is unknown is left out.
-        size: the column that the bubbles' areas stand for; all alike without.
+        size: the column that the bubbles' areas stand for.
         symbol: a column of words; each has a shape of its own, named in the legend.
     """
     shown = table[table[x].notna() & table[y].notna()].reset_index(drop=True)
@@ -42,8 +42,8 @@ def bubble_chart(table: pd.DataFrame, x: str, y: str, size: str | None = None, s
     positions = _label_positions([float(v) for v in shown[x]], [float(v) for v in shown[y]], x in _LOGARITHMIC)
     for word, mark in zip(words, _SYMBOLS * (1 + len(words) // len(_SYMBOLS)), strict=False):
         rows = shown if word is None else shown[shown[symbol] == word]
-        areas = [float(value) for value in rows[size]] if size else [1.0] * len(rows)
-        most = float(shown[size].max()) if size else 25.0
+        areas = [float(value) for value in rows[size]]
+        most = float(shown[size].max())
         traces.append(
             go.Scatter(
                 x=list(rows[x]),
@@ -68,8 +68,7 @@ def bubble_chart(table: pd.DataFrame, x: str, y: str, size: str | None = None, s
                 showlegend=word is not None,
             )
         )
-    title = f"Area: {_lower(size)}" if size else None
-    return go.Figure(traces, layout(520, title, xaxis=_axis(shown, x), yaxis=_axis(shown, y)))
+    return go.Figure(traces, layout(520, f"Area: {_lower(size)}", xaxis=_axis(shown, x), yaxis=_axis(shown, y)))
 
 
 def winners_chart(table: pd.DataFrame, human: float) -> go.Figure:

@@ -34,7 +34,7 @@ def test_bubbles_stand_where_the_table_says(found: dict[str, Profile]) -> None:
 @pytest.mark.parametrize("column", ["depth", "params", "macs", "activation_bytes"])
 def test_the_logarithmic_axis_holds_every_bubble(found: dict[str, Profile], column: str) -> None:
     table = comparison_table(found)
-    axis = bubble_chart(table, column, "receptive_field").layout.xaxis
+    axis = bubble_chart(table, column, "receptive_field", "macs").layout.xaxis
     low, high = axis.range
     assert axis.type == "log"
     assert all(low < math.log10(value) < high for value in table[column])
@@ -49,16 +49,16 @@ def test_one_network_alone_can_be_drawn(found: dict[str, Profile]) -> None:
 
 def test_what_is_unknown_has_no_bubble_and_nobody_changes_colour(found: dict[str, Profile]) -> None:
     table = comparison_table(found).astype({"receptive_field": object})
-    whole = bubble_chart(table, "depth", "params").data[0]
+    whole = bubble_chart(table, "depth", "params", "params").data[0]
     table.loc[1, "receptive_field"] = pd.NA
-    (trace,) = bubble_chart(table, "receptive_field", "params").data
+    (trace,) = bubble_chart(table, "receptive_field", "params", "params").data
     assert list(trace.text) == ["alexnet_2012", "resnet18"]
     assert trace.marker.color == (whole.marker.color[0], whole.marker.color[2])
 
 
 def test_nothing_known_is_an_empty_picture(found: dict[str, Profile]) -> None:
     table = comparison_table(found).assign(top1=None)
-    assert all(not trace.x for trace in bubble_chart(table, "macs", "top1").data)
+    assert all(not trace.x for trace in bubble_chart(table, "macs", "top1", "params").data)
 
 
 def test_words_get_shapes_of_their_own(found: dict[str, Profile]) -> None:
@@ -74,7 +74,7 @@ def test_words_get_shapes_of_their_own(found: dict[str, Profile]) -> None:
 
 def test_close_bubbles_have_their_labels_apart() -> None:
     table = pd.DataFrame({"net": list("abc"), "depth": [10, 10, 40], "params": [100, 101, 900]})
-    positions = bubble_chart(table, "depth", "params").data[0].textposition
+    positions = bubble_chart(table, "depth", "params", "params").data[0].textposition
     assert positions[0] != positions[1]
 
 

@@ -82,8 +82,9 @@ def show(compared: Compared) -> None:
         st.caption(f"Nothing printed there of: {plain(', '.join(missing))}.")
     st.caption(
         "Nobody measured these alike: the crop says what the network saw of an image, and ten crops are worth one to "
-        "two points of top-1. MACs are for one image of the size measured, and for the network's own size where it was "
-        "several sizes. With torchvision's and timm's newer weights the recipe changed, not the network."
+        "two points of top-1. MACs are for one image of the size measured; for the network's own size where it slid "
+        "over whole pictures, which takes more, or where that size does not fit it (AlexNet's 224 px). With "
+        "torchvision's and timm's newer weights the recipe changed, not the network."
     )
     parts.table(shown.drop(columns=["dataset"]), "accuracy_table", column_config={**parts.COLUMNS, **_COLUMNS})
     parts.download(

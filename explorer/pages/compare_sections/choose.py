@@ -25,6 +25,11 @@ class Compared:
     image_size: tuple[int, int] | None
     profiles: Mapping[str, Profile]
 
+    @property
+    def counted(self) -> dict[str, ResNetSpec | str]:
+        """The networks that have a profile."""
+        return {name: self.networks[name] for name in self.profiles}
+
 
 SETS: dict[str, tuple[str, ...]] = {
     "From AlexNet to MobileNet": sidebar.FIRST_NETS,

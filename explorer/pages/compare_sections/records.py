@@ -12,8 +12,7 @@ def accuracies(compared: Compared) -> pd.DataFrame | None:
 
     Each stands beside the arithmetic of the image size that it was measured at, so there may be more to count.
     """
-    networks = {name: compared.networks[name] for name in compared.profiles}
-    make = cached.profiles()
+    networks, make = compared.counted, cached.profiles()
     return runs.outcome(
         "accuracy_run",
         tuple(networks.items()),

@@ -58,7 +58,7 @@ On a GPU the time includes starting the kernels; PyTorch may round what goes int
 
 def show(compared: Compared) -> None:
     """Time against MACs, measured when asked; the results of this session are kept, by nets and settings."""
-    nets, image_size = {name: compared.networks[name] for name in compared.profiles}, compared.image_size
+    nets, image_size = compared.counted, compared.image_size
     device, batch = _settings()
     question = (tuple(nets.items()), device, batch, image_size)
     kept: dict[Any, Speeds] = st.session_state.setdefault("speed_results", {})

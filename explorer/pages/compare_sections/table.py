@@ -29,7 +29,7 @@ def show(compared: Compared) -> None:
         "output of every layer at float32. Auxiliary classifiers serve training only and are not counted. Accuracy is "
         "the first one printed, its crop and source beside it; the section Accuracy has the others."
     )
-    counts = published_table({name: compared.networks[name] for name in compared.profiles}, cached.profiles())
+    counts = published_table(compared.counted, cached.profiles())
     if counts.empty:
         return
     st.subheader("As published", anchor=False)

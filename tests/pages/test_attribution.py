@@ -3,11 +3,11 @@
 import io
 import re
 import threading
-import time
 from collections.abc import Callable, Iterator
 
 import pytest
 from PIL import Image
+from polling import until
 from skimage import data
 from streamlit.testing.v1 import AppTest
 
@@ -19,16 +19,6 @@ from explorer.pages import cached
 def start() -> AppTest:
     app = AppTest.from_file("../../app.py", default_timeout=60).run()
     return app.switch_page("explorer/pages/attribution.py").run()
-
-
-def until(app: AppTest, ready: Callable[[AppTest], object]) -> AppTest:
-    """Rerun as the page's own polling would, which these page tests do not do."""
-    end = time.monotonic() + 120
-    while not ready(app):
-        assert time.monotonic() < end, app
-        time.sleep(0.1)
-        app.run()
-    return app
 
 
 def has_measures(app: AppTest) -> bool:

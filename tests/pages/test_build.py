@@ -1,12 +1,11 @@
 """The Build page and the sidebar, through Streamlit's own page tests."""
 
 import re
-import time
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 import pytest
+from polling import until
 from streamlit.testing.v1 import AppTest
 
 from explorer.analysis.layers import layer_table, totals
@@ -248,15 +247,6 @@ def test_a_filter_that_the_next_net_has_no_use_for_does_no_harm() -> None:
     app.selectbox(key="preset").set_value("cifar_resnet20").run()
     assert not app.exception
     assert not app.error
-
-
-def until(app: AppTest, ready: Callable[[AppTest], object]) -> AppTest:
-    """Rerun as the page's own polling would, which these page tests do not do."""
-    end = time.monotonic() + 60
-    while not ready(app):
-        assert time.monotonic() < end, app
-        app.run()
-    return app
 
 
 def test_the_second_opinion_names_the_reason_for_each_difference() -> None:

@@ -3,12 +3,12 @@
 import io
 import itertools
 import time
-from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
 
 import pandas as pd
 import pytest
+from polling import until
 from streamlit.testing.v1 import AppTest
 
 from explorer.analysis.layers import layer_table, totals
@@ -411,14 +411,6 @@ def test_a_name_that_will_not_do_is_a_sentence(name: str, words: str) -> None:
     app = start("pooled-head", blocks_head_net=name)
     assert words in app.error[0].value.replace("\\", "")
     assert not app.metric
-
-
-def until(app: AppTest, ready: Callable[[AppTest], object]) -> AppTest:
-    end = time.monotonic() + 60
-    while not ready(app):
-        assert time.monotonic() < end, app
-        app.run()
-    return app
 
 
 def test_a_deep_net_shows_how_far_it_is_and_can_be_cancelled() -> None:

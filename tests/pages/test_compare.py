@@ -1,10 +1,8 @@
 """The Compare page, through Streamlit's own page tests."""
 
-import time
-from collections.abc import Callable
-
 import pandas as pd
 import pytest
+from polling import until
 from streamlit.testing.v1 import AppTest
 
 from explorer.analysis.comparison import comparison_table
@@ -20,15 +18,6 @@ def start(*nets: str) -> AppTest:
         app.query_params["nets"] = list(nets)
     app.run()
     return until(app.switch_page("explorer/pages/compare.py").run(), shown)
-
-
-def until(app: AppTest, ready: Callable[[AppTest], object]) -> AppTest:
-    """Rerun as the page's own polling would, which these page tests do not do."""
-    end = time.monotonic() + 60
-    while not ready(app):
-        assert time.monotonic() < end, app
-        app.run()
-    return app
 
 
 def shown(app: AppTest) -> bool:

@@ -1,12 +1,11 @@
 """The Experiments page's sections, through Streamlit's own page tests."""
 
 import io
-import time
-from collections.abc import Callable
 
 import pandas as pd
 import pytest
 from PIL import Image
+from polling import until
 from skimage import data
 from streamlit.testing.v1 import AppTest
 
@@ -29,17 +28,6 @@ def page(section: str) -> None:
 
 def start(section: str) -> AppTest:
     return AppTest.from_function(page, default_timeout=60, kwargs={"section": section}).run()
-
-
-def until(app: AppTest, ready: Callable[[AppTest], object]) -> AppTest:
-    """Rerun as the page's own polling would, which these page tests do not do."""
-    end = time.monotonic() + 120
-    while not ready(app):
-        assert time.monotonic() < end, app
-        time.sleep(0.1)
-        app.run()
-    assert not app.exception
-    return app
 
 
 def waiting(app: AppTest) -> bool:

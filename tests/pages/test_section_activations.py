@@ -1,12 +1,11 @@
 """The experiment on activation functions, through Streamlit's own page tests."""
 
 import io
-import time
-from collections.abc import Callable
 from typing import Any, get_args
 
 import pandas as pd
 import pytest
+from polling import until
 from streamlit.testing.v1 import AppTest
 
 from explorer.analysis.gradients import ActivationStudy, activation_study
@@ -21,15 +20,6 @@ def page() -> None:
 
     with edge.sentences():
         activations.show()
-
-
-def until(app: AppTest, ready: Callable[[AppTest], object]) -> AppTest:
-    """Rerun as the page's own polling would, which these page tests do not do."""
-    end = time.monotonic() + 60
-    while not ready(app):
-        assert time.monotonic() < end, app
-        app.run()
-    return app
 
 
 def finished(**state: Any) -> AppTest:

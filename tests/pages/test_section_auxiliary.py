@@ -1,12 +1,11 @@
 """The experiment on GoogLeNet's auxiliary classifiers, through Streamlit's own page tests."""
 
 import io
-import time
-from collections.abc import Callable
 from typing import Any
 
 import pandas as pd
 import pytest
+from polling import until
 from streamlit.testing.v1 import AppTest
 
 from explorer.analysis.gradients import AuxiliaryStudy, Outcome, auxiliary_study
@@ -18,15 +17,6 @@ def page() -> None:
 
     with edge.sentences():
         auxiliary.show()
-
-
-def until(app: AppTest, ready: Callable[[AppTest], object]) -> AppTest:
-    """Rerun as the page's own polling would, which these page tests do not do."""
-    end = time.monotonic() + 60
-    while not ready(app):
-        assert time.monotonic() < end, app
-        app.run()
-    return app
 
 
 def started(**state: Any) -> AppTest:

@@ -1,12 +1,11 @@
 """The budget section beside the real sidebar, through Streamlit's own page tests."""
 
 import json
-import time
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 import streamlit as st
+from polling import until
 from streamlit.testing.v1 import AppTest
 
 from explorer.analysis.budget import budget_search, proposals
@@ -31,17 +30,11 @@ def page() -> None:
 def start(**query: str) -> AppTest:
     app = AppTest.from_function(page, default_timeout=60)
     app.query_params.update(query or {"net": "resnet18"})
-    return until(app.run())
+    return searched(app.run())
 
 
-def until(app: AppTest, ready: Callable[[AppTest], object] = lambda app: app.dataframe or app.error) -> AppTest:
-    """Rerun as the page's own polling would, which these page tests do not do."""
-    end = time.monotonic() + 60
-    while not ready(app):
-        assert time.monotonic() < end, app
-        app.run()
-    assert not app.exception
-    return app
+def searched(app: AppTest) -> AppTest:
+    return until(app, lambda app: app.dataframe or app.error)
 
 
 def widths(app: AppTest) -> list[int]:
@@ -65,7 +58,7 @@ def test_the_caption_names_the_deepest_and_the_shallowest() -> None:
 
 def test_the_quantity_can_be_the_parameters() -> None:
     app = start()
-    until(app.segmented_control(key="budget_quantity").set_value("params").run())
+    searched(app.segmented_control(key="budget_quantity").set_value("params").run())
     assert app.number_input(key="budget_params").value == OWN.params / 10**6
     assert app.dataframe[0].value.equals(budget_search(RESNET18, "params", OWN.params))
     assert f"within 2% of {OWN.params:,} parameters" in app.caption[0].value
@@ -73,17 +66,17 @@ def test_the_quantity_can_be_the_parameters() -> None:
 
 def test_another_budget_gives_other_nets() -> None:
     app = start()
-    until(app.number_input(key="budget_macs").set_value(900.5).run())
+    searched(app.number_input(key="budget_macs").set_value(900.5).run())
     assert app.dataframe[0].value.equals(budget_search(RESNET18, "macs", 900_500_000))
 
 
 def test_the_budget_follows_the_net_until_it_is_changed() -> None:
     app = start()
-    until(app.selectbox(key="preset").set_value("cifar_resnet20").run())
+    searched(app.selectbox(key="preset").set_value("cifar_resnet20").run())
     assert app.number_input(key="budget_macs").value == 40_551_040 / 10**6
     assert 16 in widths(app)
     app.number_input(key="budget_macs").set_value(100.0).run()
-    until(app.selectbox(key="preset").set_value("cifar_resnet32").run())
+    searched(app.selectbox(key="preset").set_value("cifar_resnet32").run())
     assert app.number_input(key="budget_macs").value == 100
     assert app.dataframe[0].value.equals(budget_search(PRESETS["cifar_resnet32"], "macs", 10**8))
 
@@ -102,9 +95,9 @@ def test_a_proposal_can_be_taken_over_into_the_controls_and_the_budget_stays() -
     app = start()
     wanted = proposals(RESNET18, "macs", OWN.macs)[-1].spec
     label = f"1, 1, 1, 1 blocks · depth {wanted.depth} · width {wanted.width}"
-    until(app.selectbox(key="budget_pick").set_value(label).run())
+    searched(app.selectbox(key="budget_pick").set_value(label).run())
     assert not button(app).disabled
-    until(button(app).click().run())
+    searched(button(app).click().run())
     assert app.select_slider(key="width").value == wanted.width
     assert [app.slider(key=f"depths.{stage}").value for stage in range(4)] == [1, 1, 1, 1]
     assert app.number_input(key="budget_macs").value == OWN.macs / 10**6

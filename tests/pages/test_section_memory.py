@@ -1,14 +1,13 @@
 """The section on a training step's memory, through Streamlit's own page tests."""
 
 import io
-import time
-from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import replace
 
 import pandas as pd
 import pytest
 import torch
+from polling import until
 from streamlit.testing.v1 import AppTest
 
 from explorer.analysis.memory import largest_batches, training_memory
@@ -27,15 +26,6 @@ def page(net: str) -> None:
 
 def start(net: str) -> AppTest:
     return AppTest.from_function(page, default_timeout=60, kwargs={"net": net}).run()
-
-
-def until(app: AppTest, ready: Callable[[AppTest], object]) -> AppTest:
-    """Rerun as the page's own polling would, which these page tests do not do."""
-    end = time.monotonic() + 60
-    while not ready(app):
-        assert time.monotonic() < end, app
-        app.run()
-    return app
 
 
 def finished(net: str) -> AppTest:

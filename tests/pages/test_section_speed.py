@@ -9,6 +9,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from polling import until
 from streamlit.testing.v1 import AppTest
 
 from explorer.analysis import latency
@@ -36,16 +37,6 @@ def page(names: tuple[str, ...], image_size: tuple[int, int] | None) -> None:
 def start(*names: str, image_size: tuple[int, int] | None = None) -> AppTest:
     what = {"names": names or ("small", "large"), "image_size": image_size}
     app = AppTest.from_function(page, default_timeout=60, kwargs=what).run()
-    assert not app.exception
-    return app
-
-
-def until(app: AppTest, ready: Callable[[AppTest], object]) -> AppTest:
-    """Rerun as the page's own polling would, which these page tests do not do."""
-    end = time.monotonic() + 60
-    while not ready(app):
-        assert time.monotonic() < end, app
-        app.run()
     assert not app.exception
     return app
 

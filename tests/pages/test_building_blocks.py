@@ -2,7 +2,6 @@
 
 import io
 import itertools
-import time
 from fractions import Fraction
 from pathlib import Path
 
@@ -40,13 +39,7 @@ def start(panel: str, net: str = "resnet50", **state: object) -> AppTest:
 
 
 def finished(app: AppTest) -> AppTest:
-    """Rerun as the page's own polling would, which these page tests do not do."""
-    end = time.monotonic() + 60
-    while not app.metric and not app.error:
-        assert time.monotonic() < end, app
-        app.run()
-    assert not app.exception
-    return app
+    return until(app, lambda app: app.metric or app.error)
 
 
 def set_numbers(app: AppTest, **values: int) -> AppTest:

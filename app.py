@@ -8,10 +8,11 @@ st.set_page_config("ResNet Explorer", ":material/account_tree:", layout="wide")
 st.logo("assets/logo.svg", size="large")
 build = st.Page("explorer/pages/build.py", title="Build", icon=":material/tune:", default=True)
 compare = st.Page("explorer/pages/compare.py", title="Compare", icon=":material/compare_arrows:")
+receptive_field = st.Page("explorer/pages/receptive_field.py", title="Receptive field", icon=":material/visibility:")
 building_blocks = st.Page("explorer/pages/building_blocks.py", title="Building blocks", icon=":material/widgets:")
 experiments = st.Page("explorer/pages/experiments.py", title="Experiments", icon=":material/science:")
 attribution = st.Page("explorer/pages/attribution.py", title="Attribution", icon=":material/image_search:")
-page = st.navigation([build, compare, building_blocks, experiments, attribution], position="top")
+page = st.navigation([build, compare, receptive_field, building_blocks, experiments, attribution], position="top")
 
 draws_net = page.url_path == build.url_path
 

@@ -51,9 +51,9 @@ def main(rounds: int = 5) -> None:
     zoo.network("mobilenetv1_100")  # imports timm
     gc.collect()
     gc.freeze()
-    found, refused = profiles({name: name for name in TEN}, None)
+    found, refused = profiles({name: name for name in TEN}, None, profile)
     assert not refused, refused
-    cold = median_ms(lambda: profiles({name: name for name in TEN}, None), rounds)
+    cold = median_ms(lambda: profiles({name: name for name in TEN}, None, profile), rounds)
     warm = median_ms(lambda: sections(found), rounds)
     show([("networks", "cold, ms", "all tables warm, ms"), (str(len(TEN)), f"{cold:.0f}", f"{warm:.0f}")])
     theirs = median_ms(lambda: summary("densenet201"), rounds)

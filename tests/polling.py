@@ -13,7 +13,9 @@ def until(app: AppTest, ready: Callable[[AppTest], object]) -> AppTest:
         assert time.monotonic() < end, app
         for box in app.selectbox:
             if box.proto.accept_new_options and box.value not in (None, *box.options):
-                box.options.append(str(box.value))  # AppTest sends a choice by its place in the list; a browser, its text
+                box.options.append(
+                    str(box.value)
+                )  # AppTest sends a choice by its place in the list; a browser, its text
         app.run()
     assert not app.exception
     return app

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, fields
 from itertools import accumulate, zip_longest
-from typing import Any
+from typing import Any, TypeVar
 
 import pandas as pd
 
@@ -18,24 +18,26 @@ from explorer.spec import ResNetSpec
 
 Maker = Callable[[ResNetSpec | str, tuple[int, int] | None], Profile]  # `profile`, or a cache of it
 
+_Numbers = TypeVar("_Numbers")
+
 _WALKED = ("conv", "pool", "linear")  # the layers that a lecture walks through
 
 
 def profiles(
     networks: Mapping[str, ResNetSpec | str],
     image_size: tuple[int, int] | None,
-    make: Maker = profile,
+    make: Callable[[ResNetSpec | str, tuple[int, int] | None], _Numbers],
     report: Callable[[float, str], None] = lambda fraction, text: None,
-) -> tuple[dict[str, Profile], dict[str, str]]:
+) -> tuple[dict[str, _Numbers], dict[str, str]]:
     """The profiles of several networks, and of those that have none the sentence that says why.
 
     Args:
         networks: by the name that each shall have.
         image_size: (height, width) for all of them; None for each one's own.
-        make: what gives a profile.
+        make: what gives a profile of a network on an image: `profile`, `field_profile`, or a cache of one.
         report: told before each network how far it is; it may raise, to stop.
     """
-    found: dict[str, Profile] = {}
+    found: dict[str, _Numbers] = {}
     refused: dict[str, str] = {}
     for place, (name, network) in enumerate(networks.items()):
         report(place / len(networks), f"Counting {name}")

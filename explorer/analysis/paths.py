@@ -23,11 +23,14 @@ from explorer.spec import ResNetSpec
 class Paths:
     """How many paths to a map have a field of which height: `counts[i]` of them one of `least + i` pixels.
 
-    The counts are Python's own integers, as there may be more paths than 64 bits hold.
+    The counts are Python's own integers, as there may be more paths than 64 bits hold; `number` is their sum, `total`
+    that of the heights of all paths.
     """
 
     least: int
     counts: NDArray[Any]
+    number: int
+    total: int
 
     @property
     def shortest(self) -> int:
@@ -40,17 +43,16 @@ class Paths:
         return self.least + len(self.counts) - 1
 
     @property
-    def number(self) -> int:
-        """All paths."""
-        return int(self.counts.sum())
-
-    @property
     def mean(self) -> float:
         """Height in pixels, the mean over all paths."""
-        return self.least + int((self.counts * np.arange(len(self.counts))).sum()) / self.number
+        return self.total / self.number
+
+    def _taller(self, pixels: int) -> "Paths":
+        """The same paths, each with a field of so many pixels more."""
+        return Paths(self.least + pixels, self.counts, self.number, self.total + pixels * self.number)
 
 
-_ALL: Paths = Paths(1, np.array([1], dtype=object))
+_ALL: Paths = Paths(1, np.array([1], dtype=object), 1, 1)
 
 
 def path_sweep(graph: Sequence[Operator]) -> list[Paths | None]:
@@ -66,7 +68,7 @@ def path_sweep(graph: Sequence[Operator]) -> list[Paths | None]:
     for operator in graph:
         came: list[Field | None] = [IMAGE_FIELD if made_by == IMAGE else fields[made_by] for made_by in operator.inputs]
         ways = [
-            Paths(before.least + seen.height.size - field.height.size, before.counts)
+            before._taller(seen.height.size - field.height.size)
             for made_by, field, seen in zip(operator.inputs, came, by_input(operator, came), strict=True)
             if field is not None
             and seen is not None
@@ -104,4 +106,4 @@ def _together(ways: list[Paths]) -> Paths:
     counts = np.zeros(max(way.longest for way in ways) - least + 1, dtype=object)
     for way in ways:
         counts[way.least - least : way.longest - least + 1] += way.counts
-    return Paths(least, counts)
+    return Paths(least, counts, sum(way.number for way in ways), sum(way.total for way in ways))

@@ -7,6 +7,8 @@ to hi + i * stride. Every operator makes new windows of old ones, so one sweep o
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import reduce
+from operator import or_
 
 import pandas as pd
 from torch import nn
@@ -26,18 +28,29 @@ class NoField(Refusal):
 class Axis:
     """What the units along one axis of a map see: unit i the pixels from lo + i * stride to hi + i * stride.
 
-    Pixels are counted from 0; those below 0 are padding. `place` is the axis of the tensor, counted from its last, -1.
+    Pixels are counted from 0; those below 0 are padding. Of these pixels unit 0 sees lo + b wherever bit b of `seen` is
+    set, its first and its last bit among them. `place` is the axis of the tensor, counted from its last, -1.
     """
 
     stride: int
     lo: int
-    hi: int
+    seen: int
     place: int
 
     @property
     def size(self) -> int:
         """Pixels from the first to the last."""
-        return self.hi - self.lo + 1
+        return self.seen.bit_length()
+
+    @property
+    def hi(self) -> int:
+        """The last pixel that unit 0 sees."""
+        return self.lo + self.size - 1
+
+    @property
+    def holes(self) -> int:
+        """Pixels between the first and the last that no path leads to: rows or columns that a unit does not see."""
+        return self.size - self.seen.bit_count()
 
     @property
     def start(self) -> float:
@@ -65,7 +78,7 @@ class Field:
     global_context: bool = False
 
 
-IMAGE_FIELD = Field(Axis(1, 0, 0, -2), Axis(1, 0, 0, -1))
+IMAGE_FIELD = Field(Axis(1, 0, 1, -2), Axis(1, 0, 1, -1))
 
 
 def field_sweep(operators: Sequence[Operator]) -> list[Field | None]:
@@ -188,8 +201,10 @@ def by_input(operator: Operator, fields: list[Field | None]) -> list[Field | Non
 
 def _look(axis: Axis, source: Source, place: int) -> Axis:
     """What the units see that look at others: unit i at `reach` of them, from start + i * step on."""
-    lo = axis.lo + source.start * axis.stride
-    return Axis(axis.stride * source.step, lo, lo + axis.size - 1 + (source.reach - 1) * axis.stride, place)
+    seen, apart = axis.seen, source.apart * axis.stride
+    for other in range(1, source.reach):
+        seen |= axis.seen << other * apart
+    return Axis(axis.stride * source.step, axis.lo + source.start * axis.stride, seen, place)
 
 
 def _through_window(name: str, field: Field, window: Window) -> Field:
@@ -197,8 +212,8 @@ def _through_window(name: str, field: Field, window: Window) -> Field:
         place = axis.place
         if place < -2:
             raise NoField(f"At {name} a window slides along another axis than the image's two.")
-        reach = window.dilation[place] * (window.kernel[place] - 1) + 1
-        return _look(axis, Source(place, window.stride[place], -window.padding[place], reach), place)
+        start, reach = -window.padding[place], window.kernel[place]
+        return _look(axis, Source(place, window.stride[place], start, reach, window.dilation[place]), place)
 
     return Field(slide(field.height), slide(field.width), field.aligned, field.global_context)
 
@@ -242,7 +257,8 @@ def _hull(name: str, fields: list[Field]) -> Field:
         if len(strides) > 1:
             apart = " and ".join(str(stride) for stride, _ in sorted(strides))
             raise NoField(f"At {name} branches meet whose units do not belong together (strides of {apart}).")
-        return replace(axes[0], lo=min(axis.lo for axis in axes), hi=max(axis.hi for axis in axes))
+        lo = min(axis.lo for axis in axes)
+        return replace(axes[0], lo=lo, seen=reduce(or_, (axis.seen << axis.lo - lo for axis in axes)))
 
     centres = {(field.height.start, field.width.start) for field in fields}
     return Field(

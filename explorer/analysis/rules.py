@@ -68,13 +68,14 @@ class Window:
 class Source:
     """Where the numbers along one axis of an output come from: number i from `reach` places, from start + i * step on.
 
-    `axis` is the input's, counted from its last, -1.
+    `axis` is the input's, counted from its last, -1; the places are `apart` from each other.
     """
 
     axis: int
     step: int = 1
     start: int = 0
     reach: int = 1
+    apart: int = 1
 
 
 Origin = tuple[Source | None, ...]  # an entry an axis; None where it is new, or all of an axis went into it

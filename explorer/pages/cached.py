@@ -19,6 +19,7 @@ from explorer.spec import ResNetSpec
 if TYPE_CHECKING:
     import pandas as pd
 
+    from explorer.analysis.fields import FieldProfile
     from explorer.analysis.likeness import Fit, Likeness
     from explorer.analysis.profile import Profile
     from explorer.training.dropout import Passes
@@ -50,6 +51,14 @@ def profiles() -> "Callable[..., Profile]":
     from explorer.analysis.profile import profile
 
     return functools.lru_cache(maxsize=256)(profile)
+
+
+@st.cache_resource(show_spinner=False)
+def field_profiles() -> "Callable[..., FieldProfile]":
+    """`field_profile` with a memory, for worker threads too; one of a thousand layers takes some MB."""
+    from explorer.analysis.fields import field_profile
+
+    return functools.lru_cache(maxsize=64)(field_profile)
 
 
 @st.cache_resource(max_entries=64, show_spinner="Counting …")

@@ -5,11 +5,12 @@ import streamlit as st
 from explorer.analysis.comparison import profiles
 from explorer.analysis.profile import Profile
 from explorer.jobs import Progress
-from explorer.pages import cached, parts, runs
-from explorer.pages.compare_sections import accuracy, choose, depth, size, speed, table, walk, where
+from explorer.pages import cached, networks, parts, runs
+from explorer.pages.compare_sections import accuracy, depth, size, speed, table, walk, where
+from explorer.pages.compare_sections.compared import Compared
 from explorer.pages.edge import plain
 
-VIEWS: dict[str, tuple[str, Callable[[choose.Compared], None]]] = {  # by what stands in the link
+VIEWS: dict[str, tuple[str, Callable[[Compared], None]]] = {  # by what stands in the link
     "table": ("Table", table.show),
     "accuracy": ("Accuracy", accuracy.show),
     "size": ("Size", size.show),
@@ -20,7 +21,7 @@ VIEWS: dict[str, tuple[str, Callable[[choose.Compared], None]]] = {  # by what s
 }
 
 st.header("Compare", anchor=False)
-nets, image_size = choose.networks()
+nets, image_size = networks.choose()
 if not nets:
     st.info("Choose networks to stand side by side, or start from a set.", icon=":material/compare_arrows:")
     st.stop()
@@ -44,4 +45,4 @@ found, refused = counted
 for name, why in refused.items():
     st.warning(plain(f"{name} is left out: {why}"), icon=":material/block:")
 if found:
-    VIEWS[view][1](choose.Compared(nets, image_size, found))
+    VIEWS[view][1](Compared(nets, image_size, found))

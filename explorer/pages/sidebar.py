@@ -22,14 +22,17 @@ from explorer.spec import (
 _NAMES = [item.name for item in fields(ResNetSpec)]
 _PLAIN = [name for name in _NAMES if not isinstance(knob(name).default, tuple)]  # one control each
 _GROUPS = tuple(dict.fromkeys(knob(name).group for name in _NAMES))
-FIRST_NETS = ("alexnet_2012", "vgg16", "googlenet_2014", "resnet50", "mobilenetv1_100")  # on the Compare page
+FIRST_NETS = ("alexnet_2012", "vgg16", "googlenet_2014", "resnet50", "mobilenetv1_100")  # side by side at first
 MOST_NETS = 40  # there
 MOST_KEPT = 20  # nets that a session keeps for the Compare page
-# What a page puts in the address bar beside the net: the key in the session and the link, and the page's path
+# What pages put in the address bar beside the net: the key in the session and the link, and the pages' paths
 _OF_PAGES = {
-    **dict.fromkeys(("nets", "view", "image"), "compare"),
-    "panel": "building_blocks",
-    "experiment": "experiments",
+    "nets": ("compare", "receptive_field"),
+    "image": ("compare", "receptive_field"),
+    "view": ("compare",),
+    "field": ("receptive_field",),
+    "panel": ("building_blocks",),
+    "experiment": ("experiments",),
 }
 _FOREIGN = ("utm_", "fbclid", "gclid", "mc_")  # what mail and social sites append to a link that somebody shares
 
@@ -59,7 +62,7 @@ def share(page: str) -> None:
     except SpecError:
         return  # the page that needs the net says why there is none
     link |= {
-        key: st.session_state[key] for key, owner in _OF_PAGES.items() if owner == page and key in st.session_state
+        key: st.session_state[key] for key, pages in _OF_PAGES.items() if page in pages and key in st.session_state
     }
     if _as_lists(link) != {key: st.query_params.get_all(key) for key in st.query_params}:
         st.query_params.from_dict(link)

@@ -295,7 +295,7 @@ def test_layer_at_is_the_row(found: dict[str, Profile]) -> None:
 def test_what_is_refused_does_not_take_the_others_along() -> None:
     said: list[tuple[float, str]] = []
     nets: dict[str, ResNetSpec | str] = {"good": "resnet18", "too small": "alexnet_2012", "also good": "vgg11_bn"}
-    found, refused = profiles(nets, (64, 64), report=lambda fraction, text: said.append((fraction, text)))
+    found, refused = profiles(nets, (64, 64), profile, lambda fraction, text: said.append((fraction, text)))
     assert list(found) == ["good", "also good"]
     assert "64x64" in refused["too small"]
     assert said == [(0, "Counting good"), (1 / 3, "Counting too small"), (2 / 3, "Counting also good")]

@@ -459,9 +459,9 @@ def test_numbers_are_whole_where_they_are_and_pairs_only_where_axes_differ() -> 
 
 
 def test_an_axis_knows_its_size_its_centre_and_its_padding() -> None:
-    axis = Axis(stride=32, lo=-213, hi=213, place=-1)
+    axis = Axis(stride=32, lo=-213, seen=2**427 - 1, place=-1)
     assert (axis.size, axis.start, axis.padding) == (213 + 1 + 213, 0, 213)
-    assert Axis(2, 0, 1, -1).start == 0.5
+    assert Axis(2, 0, 0b11, -1).start == 0.5
 
 
 @pytest.mark.parametrize(("name", "milliseconds"), [("resnet50", 10), ("cifar_resnet1202", 200)])

@@ -8,7 +8,7 @@ from streamlit.testing.v1 import AppTest
 from explorer.analysis.comparison import comparison_table
 from explorer.analysis.profile import profile
 from explorer.models import zoo
-from explorer.pages.compare_sections.choose import SETS
+from explorer.pages.networks import SETS
 from explorer.spec import ResNetSpec
 
 

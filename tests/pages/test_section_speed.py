@@ -24,14 +24,15 @@ def page(names: tuple[str, ...], image_size: tuple[int, int] | None) -> None:
 
     from explorer.analysis.profile import profile
     from explorer.pages import edge
-    from explorer.pages.compare_sections import choose, speed
+    from explorer.pages.compare_sections import speed
+    from explorer.pages.compare_sections.compared import Compared
     from explorer.spec import PRESETS
 
     tiny = replace(PRESETS["cifar_resnet20"], depths=(1, 1, 1), width=1)
     nets = {name: replace(tiny, width=place) for place, name in enumerate(names, 1)}
     profiles = {name: profile(net) for name, net in nets.items() if name != "uncounted"}
     with edge.sentences():
-        speed.show(choose.Compared(nets, image_size, profiles))
+        speed.show(Compared(nets, image_size, profiles))
 
 
 def start(*names: str, image_size: tuple[int, int] | None = None) -> AppTest:

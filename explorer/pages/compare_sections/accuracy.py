@@ -11,7 +11,7 @@ from explorer.figures.theme import TERMS, config
 from explorer.models.published import HUMAN_TOP5_ERROR, Dataset, Origin
 from explorer.pages import parts
 from explorer.pages.compare_sections import records
-from explorer.pages.compare_sections.choose import Compared
+from explorer.pages.compare_sections.compared import Compared
 from explorer.pages.edge import plain
 
 

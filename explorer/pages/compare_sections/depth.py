@@ -7,7 +7,7 @@ from explorer.export.tables import csv
 from explorer.figures.comparison import depth_chart
 from explorer.figures.theme import TERMS, config
 from explorer.pages import parts
-from explorer.pages.compare_sections.choose import Compared
+from explorer.pages.compare_sections.compared import Compared
 
 _SUMS = {"running": "added up", "running_share": "added up, shares", "value": "at each depth"}
 _PLACES = {"share_of_depth": "part of the depth", "depth": "depth in layers"}

@@ -4,7 +4,7 @@ import pandas as pd
 
 from explorer.analysis.comparison import accuracy_table
 from explorer.pages import cached, runs
-from explorer.pages.compare_sections.choose import Compared
+from explorer.pages.compare_sections.compared import Compared
 
 
 def accuracies(compared: Compared) -> pd.DataFrame | None:

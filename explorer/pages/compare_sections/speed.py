@@ -9,7 +9,7 @@ from explorer.export.tables import csv, readable_table
 from explorer.figures.latency import latency_chart
 from explorer.figures.theme import config
 from explorer.pages import parts, runs
-from explorer.pages.compare_sections.choose import Compared
+from explorer.pages.compare_sections.compared import Compared
 from explorer.pages.edge import plain
 
 BATCHES = {"cpu": (1, 2, 4, 8, 16, 32), "cuda": (1, 4, 16, 64, 256)}

@@ -6,7 +6,7 @@ from explorer.analysis.comparison import comparison_table, first_of_each, publis
 from explorer.export.tables import csv, markdown, readable_table
 from explorer.pages import cached, parts
 from explorer.pages.compare_sections import records
-from explorer.pages.compare_sections.choose import Compared
+from explorer.pages.compare_sections.compared import Compared
 
 
 def show(compared: Compared) -> None:

@@ -9,7 +9,7 @@ from explorer.export.tables import csv
 from explorer.figures.comparison import resolution_chart
 from explorer.figures.theme import config
 from explorer.pages import parts
-from explorer.pages.compare_sections.choose import Compared
+from explorer.pages.compare_sections.compared import Compared
 from explorer.pages.edge import plain
 
 

@@ -7,7 +7,7 @@ from explorer.export.tables import csv
 from explorer.figures.comparison import kind_chart
 from explorer.figures.theme import TERMS, config
 from explorer.pages import parts
-from explorer.pages.compare_sections.choose import Compared
+from explorer.pages.compare_sections.compared import Compared
 
 _QUANTITIES = ("params", "macs", "activation_bytes")
 

@@ -1,35 +1,13 @@
 """Which networks stand side by side, and on images of which size."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-
 import streamlit as st
 
 from explorer.analysis.comparison import short_names
-from explorer.analysis.profile import Profile
 from explorer.errors import Refusal
 from explorer.models import zoo
 from explorer.pages import sidebar
 from explorer.pages.edge import plain
 from explorer.spec import ResNetSpec, SpecError
-
-
-@dataclass(frozen=True)
-class Compared:
-    """What stands side by side: networks and their profiles, by the name that each has on the page.
-
-    A network that cannot be counted has no profile. `image_size` is for all, None where each has its own.
-    """
-
-    networks: Mapping[str, ResNetSpec | str]
-    image_size: tuple[int, int] | None
-    profiles: Mapping[str, Profile]
-
-    @property
-    def counted(self) -> dict[str, ResNetSpec | str]:
-        """The networks that have a profile."""
-        return {name: self.networks[name] for name in self.profiles}
-
 
 SETS: dict[str, tuple[str, ...]] = {
     "From AlexNet to MobileNet": sidebar.FIRST_NETS,
@@ -71,7 +49,7 @@ _OWN = "own"  # each network's own size
 _SIZES = (_OWN, *map(str, (32, 64, 128, 160, 192, 224, 227, 256, 299, 320, 384, 448, 512)))  # as the link has them
 
 
-def networks() -> tuple[dict[str, ResNetSpec | str], tuple[int, int] | None]:
+def choose() -> tuple[dict[str, ResNetSpec | str], tuple[int, int] | None]:
     """Draw the choice; what is no network is said in a sentence.
 
     Returns:

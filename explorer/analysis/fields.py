@@ -1,0 +1,105 @@
+"""All that one network's units can see: field, paths, holes and the part inside the image, a row an operator."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import pandas as pd
+from torch import nn
+
+from explorer.analysis.depth import operator_depths
+from explorer.analysis.graph import IMAGE, Operator
+from explorer.analysis.layers import label, operators
+from explorer.analysis.paths import path_sweep
+from explorer.analysis.receptive import Axis, Field, field_sweep
+from explorer.analysis.rules import Pair
+from explorer.spec import ResNetSpec
+
+
+@dataclass(frozen=True, eq=False)
+class FieldProfile:
+    """What the units of a network see; it is shared, so nobody changes it.
+
+    graph: its operators; fields: the receptive field behind each, None where there is no local one.
+    image: (height, width) in pixels.
+    table: a row an operator with a local field, in the order of calls. Columns: operator, its number in the graph from
+        0; name, stage and kind, as in `layer_table`; depth, the layers with weights on the longest way to it; units,
+        (height, width) of its map; size, stride, start and padding, as in `receptive_fields` but always pairs
+        (height, width); receptive_field, the longer side; holes, rows and columns in the box that the unit does not
+        see; aligned, global_context; inside, rows and columns of the image in the box of the unit in the middle;
+        covers, the part of the image's area in it, 0 to 1; paths, how many lead here; shortest, longest and mean, the
+        height of their fields.
+    """
+
+    graph: Sequence[Operator]
+    fields: Sequence[Field | None]
+    image: Pair
+    table: pd.DataFrame
+
+
+def pixels_inside(axis: Axis, unit: int, pixels: int) -> int:
+    """How many of an image's pixels along one axis lie in the box of a unit, holes included; 0 where it misses them.
+
+    Args:
+        axis: the field. unit: its number from 0. pixels: the image's.
+
+    >>> pixels_inside(Axis(stride=2, lo=-3, seen=0b1111111, place=-1), unit=0, pixels=224)
+    4
+    """
+    first, last = axis.lo + unit * axis.stride, axis.hi + unit * axis.stride
+    return max(min(last, pixels - 1) - max(first, 0) + 1, 0)
+
+
+def field_profile(network: ResNetSpec | str | nn.Module, image_size: tuple[int, int] | None = None) -> FieldProfile:
+    """The fields of a spec, of a network of the zoo or of a module; arguments and errors as for `receptive_fields`.
+
+    >>> table = field_profile("resnet50").table
+    >>> table[["receptive_field", "shortest", "longest"]].iloc[-1].tolist()
+    [427, 11, 427]
+    """
+    graph = operators(network, image_size)
+    image = next(operator.takes[operator.inputs.index(IMAGE)].shape for operator in graph if IMAGE in operator.inputs)[
+        -2:
+    ]
+    fields, depths = field_sweep(graph), operator_depths(graph)
+    rows = [
+        {
+            "operator": here,
+            "name": layer.name,
+            "stage": layer.stage,
+            "kind": layer.kind,
+            "depth": depths[here],
+            **_seen(field, units_of(graph[here], field), (image[0], image[1])),
+            "paths": paths.number,
+            "shortest": paths.shortest,
+            "longest": paths.longest,
+            "mean": paths.mean,
+        }
+        for here, (layer, field, paths) in enumerate(zip(label(graph), fields, path_sweep(graph), strict=True))
+        if field is not None and paths is not None
+    ]
+    return FieldProfile(graph, fields, (image[0], image[1]), pd.DataFrame(rows))
+
+
+def _seen(field: Field, units: Pair, image: Pair) -> dict[str, object]:
+    """The columns that tell of the field itself."""
+    axes = field.height, field.width
+    height, width = map(pixels_inside, axes, (count // 2 for count in units), image)
+    pairs = {
+        number: tuple(getattr(axis, number) for axis in axes)
+        for number in ("size", "stride", "start", "padding", "holes")
+    }
+    return {
+        "units": units,
+        **pairs,
+        "receptive_field": max(field.height.size, field.width.size),
+        "aligned": field.aligned,
+        "global_context": field.global_context,
+        "inside": (height, width),
+        "covers": height * width / (image[0] * image[1]),
+    }
+
+
+def units_of(operator: Operator, field: Field) -> Pair:
+    """The (height, width) of the map that an operator gives, wherever its axes are."""
+    shape = operator.gives[0].shape
+    return shape[field.height.place], shape[field.width.place]

@@ -5,7 +5,7 @@ import streamlit as st
 from explorer.analysis.comparison import short_names
 from explorer.errors import Refusal
 from explorer.models import zoo
-from explorer.pages import sidebar
+from explorer.pages import parts, sidebar
 from explorer.pages.edge import plain
 from explorer.spec import ResNetSpec, SpecError
 
@@ -75,7 +75,7 @@ def choose() -> tuple[dict[str, ResNetSpec | str], tuple[int, int] | None]:
             on_change=_open,
             help="Files from the section Export of the Build page; each net joins those beside.",
         )
-    for problem in st.session_state.pop("nets_problems", []):
+    for problem in st.session_state.get("nets_problems", []):
         st.error(plain(problem), icon=":material/block:")
     own = _own_net()
     options = [*dict.fromkeys((*([own] if own else []), *sidebar.kept(), *st.session_state.nets, *zoo.names()))]
@@ -84,6 +84,7 @@ def choose() -> tuple[dict[str, ResNetSpec | str], tuple[int, int] | None]:
         options,
         key="nets",
         persist_state="session",
+        on_change=_chosen,
         accept_new_options=True,
         max_selections=sidebar.MOST_NETS,
         placeholder="type a name",
@@ -92,15 +93,14 @@ def choose() -> tuple[dict[str, ResNetSpec | str], tuple[int, int] | None]:
         "preset with changes is a name too: resnet50 width=32 shortcut=C. The first is the net of the Build page; "
         "nets that you keep there follow.",
     )
-    if st.session_state.setdefault("image", _OWN) not in _SIZES:
-        wrong, st.session_state.image = st.session_state.image, _OWN
-        known = ", ".join(_SIZES)
-        st.warning(plain(f"image (={wrong[:60]}) of the link must be one of {known}; own is shown instead."))
+    parts.link_choice("image", _SIZES)
     side = right.selectbox(
         "Image",
         _SIZES,
         format_func=lambda side: "each one's own size" if side == _OWN else f"{side} x {side} px for all",
         key="image",
+        on_change=parts.chosen_by_hand,
+        args=("image",),
         persist_state="session",
         help="What each network is counted on. Own: the size that it was published or is used with, 227 px for AlexNet "
         "of 2012, 299 for Inception-v3, 32 for CIFAR's. Linear layers over a map fit one size only.",
@@ -126,7 +126,13 @@ def _own_net() -> str | None:
         return None
 
 
+def _chosen() -> None:
+    """Forget what was wrong with files; the person goes on with other networks."""
+    st.session_state.pop("nets_problems", None)
+
+
 def _use_set() -> None:
+    _chosen()
     if st.session_state.nets_set:
         st.session_state.nets = list(SETS[st.session_state.nets_set])
         st.session_state.nets_set = None  # to be chosen again

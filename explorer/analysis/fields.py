@@ -11,7 +11,7 @@ from explorer.analysis.graph import IMAGE, Operator
 from explorer.analysis.layers import label, operators
 from explorer.analysis.paths import path_sweep
 from explorer.analysis.receptive import Axis, Field, field_sweep
-from explorer.analysis.rules import Pair
+from explorer.analysis.rules import Pair, Shape
 from explorer.spec import ResNetSpec
 
 
@@ -36,6 +36,53 @@ class FieldProfile:
     table: pd.DataFrame
 
 
+@dataclass(frozen=True)
+class Box:
+    """Pixels of an image, the first and the last along each axis; those below 0 are padding."""
+
+    top: int
+    bottom: int
+    left: int
+    right: int
+
+
+def box_of(field: Field, unit: Pair) -> Box:
+    """The theoretical field of a unit, given as (row, column) from 0.
+
+    >>> from explorer.analysis.receptive import IMAGE_FIELD
+    >>> box_of(IMAGE_FIELD, (5, 7))
+    Box(top=5, bottom=5, left=7, right=7)
+    """
+    (top, bottom), (left, right) = (
+        (axis.lo + place * axis.stride, axis.hi + place * axis.stride)
+        for axis, place in zip((field.height, field.width), unit, strict=True)
+    )
+    return Box(top, bottom, left, right)
+
+
+def centre_of(field: Field, unit: Pair) -> tuple[float, float]:
+    """The (row, column) of the pixel on which a unit is centred; a half between two."""
+    height, width = (
+        axis.start + place * axis.stride for axis, place in zip((field.height, field.width), unit, strict=True)
+    )
+    return height, width
+
+
+def unit_at(field: Field, units: Pair, point: tuple[float, float]) -> Pair:
+    """The unit of a map of (rows, columns) units whose centre is nearest to a pixel."""
+    row, column = (
+        min(max(round((pixel - axis.start) / axis.stride), 0), count - 1)
+        for axis, count, pixel in zip((field.height, field.width), units, point, strict=True)
+    )
+    return row, column
+
+
+def input_shape(graph: Sequence[Operator]) -> Shape:
+    """The (channels, height, width) of the image that a graph takes."""
+    takes = next(operator.takes[operator.inputs.index(IMAGE)] for operator in graph if IMAGE in operator.inputs)
+    return takes.shape[-3:]
+
+
 def pixels_inside(axis: Axis, unit: int, pixels: int) -> int:
     """How many of an image's pixels along one axis lie in the box of a unit, holes included; 0 where it misses them.
 
@@ -57,9 +104,7 @@ def field_profile(network: ResNetSpec | str | nn.Module, image_size: tuple[int, 
     [427, 11, 427]
     """
     graph = operators(network, image_size)
-    image = next(operator.takes[operator.inputs.index(IMAGE)].shape for operator in graph if IMAGE in operator.inputs)[
-        -2:
-    ]
+    _, *image = input_shape(graph)
     fields, depths = field_sweep(graph), operator_depths(graph)
     rows = [
         {

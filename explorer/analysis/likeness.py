@@ -89,7 +89,7 @@ def _differences(spec: ResNetSpec, preset: str) -> tuple[str, ...]:
 @lru_cache(maxsize=128)
 def _library_shapes(name: str) -> tuple[Mapping[str, Shape], int]:
     """The shapes of a state_dict's tensors by name, in order, and how many parameters there are."""
-    model, _ = zoo.entry(name).build()
+    model, _ = zoo.entry(name).build("meta")
     shapes = {key: tuple(tensor.shape) for key, tensor in model.state_dict().items()}
     return shapes, sum(parameter.numel() for parameter in model.parameters())
 

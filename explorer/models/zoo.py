@@ -2,10 +2,11 @@
 
 import difflib
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cache, partial
-from typing import Any
+from typing import Any, Literal
 
 import torch
 import torchvision
@@ -15,8 +16,11 @@ from torch.overrides import TorchFunctionMode
 
 from explorer.errors import Refusal
 from explorer.models.historic import AlexNet2012, GoogLeNet2014, Highway2015
+from explorer.models.observe import seeded
 from explorer.models.resnet import build
 from explorer.spec import PRESETS, ResNetSpec
+
+Device = Literal["meta", "cpu"]
 
 # Networks of torchvision that are no feed-forward CNN classifiers.
 _TRANSFORMERS = ("vit_", "swin_", "maxvit")
@@ -61,11 +65,11 @@ class Published:
 
 @dataclass(frozen=True)
 class Entry:
-    """A network of the zoo: where it comes from, and how it is built on the meta device."""
+    """A network of the zoo: where it comes from, and how it is built, on the meta device or with its first weights."""
 
     name: str
     library: str
-    build: Callable[[], tuple[nn.Module, tuple[int, ...]]]
+    build: Callable[[Device], tuple[nn.Module, tuple[int, ...]]]
 
 
 def network(net: ResNetSpec | str, image_size: tuple[int, int] | None = None) -> tuple[nn.Module, tuple[int, ...]]:
@@ -78,14 +82,33 @@ def network(net: ResNetSpec | str, image_size: tuple[int, int] | None = None) ->
         UnknownNetwork: no such name. SpecError: the spec does not go with this image size. UnbuildableNetwork: its
         library fails.
     """
+    return _network(net, image_size, "meta")
+
+
+def initialised(net: ResNetSpec | str, seed: int, image_size: tuple[int, int] | None = None) -> nn.Module:
+    """The network on the CPU with the random weights that it starts from, as its own code draws them, in training mode.
+
+    Args:
+        net, image_size: as for `network`. seed: the same one gives the same weights.
+
+    Raises:
+        UnknownNetwork, SpecError, UnbuildableNetwork: as for `network`.
+    """
+    with seeded(seed):
+        return _network(net, image_size, "cpu")[0].train()
+
+
+def _network(
+    net: ResNetSpec | str, image_size: tuple[int, int] | None, device: Device
+) -> tuple[nn.Module, tuple[int, ...]]:
     if isinstance(net, str):
         net = resolve(net)
     if isinstance(net, ResNetSpec):
         spec = replace(net, image_size=image_size) if image_size else net
-        return build(spec, "meta"), (spec.in_channels, *spec.image_size)
+        return build(spec, device), (spec.in_channels, *spec.image_size)
     found = entry(net)
     try:
-        model, (channels, *size) = found.build()
+        model, (channels, *size) = found.build(device)
     except Exception as error:
         reason = " ".join(str(error).split())[:200]
         raise UnbuildableNetwork(
@@ -107,15 +130,15 @@ def entry(name: str) -> Entry:
     """
     library, _, own_name = name.strip().rpartition("/")
     if library in ("", "explorer") and own_name in PRESETS:
-        return Entry(own_name, "explorer", lambda: network(own_name))
+        return Entry(own_name, "explorer", partial(_network, own_name, None))
     if library in ("", "explorer") and own_name in _HISTORIC:
-        return Entry(own_name, "explorer", lambda: _historic_network(own_name))
+        return Entry(own_name, "explorer", partial(_historic_network, own_name))
     if library in ("", "torchvision") and own_name in _torchvision_names():
-        return Entry(own_name, "torchvision", lambda: (_torchvision_network(own_name), _torchvision_input(own_name)))
+        return Entry(own_name, "torchvision", partial(_torchvision_network, own_name))
     if library in ("", "timm") and own_name in _timm_names():
-        return Entry(own_name, "timm", lambda: _timm_network(own_name))
+        return Entry(own_name, "timm", partial(_timm_network, own_name))
     if library in ("", "timm") and own_name in _timm_weights():  # resnet50.a1_in1k: the network, at these weights' size
-        return Entry(own_name, "timm", lambda: _timm_network(own_name))
+        return Entry(own_name, "timm", partial(_timm_network, own_name))
     if own_name.startswith(_TRANSFORMERS) and own_name in torchvision.models.list_models(module=torchvision.models):
         raise UnbuildableNetwork(
             f"{own_name!r} is a transformer of torchvision's, of which only convolutional networks are counted here; "
@@ -160,9 +183,19 @@ def published(name: str) -> Published | None:
     return Published(meta["num_params"], meta["_ops"], source)
 
 
-def _historic_network(name: str) -> tuple[nn.Module, tuple[int, ...]]:
+@contextmanager
+def _on(device: Device) -> Iterator[None]:
+    """Networks are built here; on the meta device nobody fills their weights."""
+    if device == "cpu":
+        yield
+    else:
+        with torch.device("meta"), _Unfilled():
+            yield
+
+
+def _historic_network(name: str, device: Device) -> tuple[nn.Module, tuple[int, ...]]:
     make, shape = _HISTORIC[name]
-    with torch.device("meta"), _Unfilled():
+    with _on(device):
         return make(), shape
 
 
@@ -186,15 +219,15 @@ def _timm_weights() -> frozenset[str]:
     return frozenset(timm.list_pretrained())
 
 
-def _torchvision_network(name: str) -> nn.Module:
-    settings: dict[str, Any] = {}
+def _torchvision_network(name: str, device: Device) -> tuple[nn.Module, tuple[int, ...]]:
+    shape, settings = _torchvision_input(name), {}
     if name in ("googlenet", "inception_v3"):
-        settings = {"init_weights": False, "aux_logits": False}  # the auxiliary heads serve training only
-    if name.startswith("regnet"):  # its constructor reads tensors' values, so it cannot start on meta
+        settings = {"init_weights": device == "cpu", "aux_logits": False}  # the auxiliary heads serve training only
+    if name.startswith("regnet") and device == "meta":  # its constructor reads values, so it cannot start there
         with _WeightsOnMeta(), _Unfilled():
-            return torchvision.models.get_model(name, weights=None).to("meta")
-    with torch.device("meta"), _Unfilled():
-        return torchvision.models.get_model(name, weights=None, **settings)
+            return torchvision.models.get_model(name, weights=None).to("meta"), shape
+    with _on(device):
+        return torchvision.models.get_model(name, weights=None, **settings), shape
 
 
 class _Unfilled(TorchFunctionMode):
@@ -227,10 +260,10 @@ def _torchvision_input(name: str) -> tuple[int, int, int]:
     return 3, crop, crop
 
 
-def _timm_network(name: str) -> tuple[nn.Module, tuple[int, ...]]:
+def _timm_network(name: str, device: Device) -> tuple[nn.Module, tuple[int, ...]]:
     import timm
 
-    with torch.device("meta"), _Unfilled():
+    with _on(device):
         model = timm.create_model(name, pretrained=False)
     settings: Any = model.pretrained_cfg
     return model, tuple(settings["input_size"])

@@ -74,7 +74,7 @@ def test_the_zoo_has_them_behind_our_presets() -> None:
 def test_the_zoo_builds_them_on_the_meta_device_with_their_own_input(prefix: str, name: str, side: int) -> None:
     entry = zoo.entry(prefix + name)
     assert (entry.name, entry.library) == (name, "explorer")
-    model, shape = entry.build()
+    model, shape = entry.build("meta")
     assert shape == (3, side, side)
     assert zoo.network(prefix + name, (240, 250))[1] == (3, 240, 250)
     assert all(parameter.is_meta for parameter in model.parameters())

@@ -54,7 +54,7 @@ def test_a_prefix_insists_on_a_library_and_without_one_the_first_that_has_the_na
 ) -> None:
     found = entry(name)
     assert (found.library, found.name) == (library, name.rpartition("/")[2])
-    model, _ = found.build()
+    model, _ = found.build("meta")
     package = type(model).__module__.partition(".")[0]
     assert package == library
     assert all(parameter.is_meta for parameter in model.parameters())

@@ -7,7 +7,7 @@ many images or weights, is large in the middle of the theoretical field and fade
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -23,7 +23,8 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torchvision.transforms.v2.functional import pil_to_tensor
 
-from explorer.analysis.fields import FieldProfile, box_of, input_shape, units_of
+from explorer.analysis.fields import FieldProfile, box_of, units_of
+from explorer.analysis.graph import Place
 from explorer.analysis.layers import BYTES
 from explorer.analysis.receptive import Field
 from explorer.analysis.rules import Pair
@@ -43,14 +44,6 @@ _LEAST_PIXELS = 5  # that a Gaussian is fitted to
 
 class NotMeasured(Refusal):
     """An effective field that cannot be measured; the message names what was wrong and what would be right."""
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where the units of an operator can be caught: behind the call of a module, counted from 0."""
-
-    module: str
-    call: int
 
 
 @dataclass(frozen=True)
@@ -202,47 +195,22 @@ def _no_warning() -> Iterator[None]:
 # Which units can be caught
 
 
-def places(model: nn.Module, profile: FieldProfile) -> dict[int, Place]:
-    """Where the units of a network's operators can be caught, by the operator's number; those of a function cannot,
-    unless its result is what the module around it returns.
-
-    Args:
-        model: the network of the profile, on any device.
-        profile: its fields.
-    """
-    modules = {name for name, _ in model.named_modules()}
-    found: dict[int, Place] = {}
-    calls: Counter[str] = Counter()
-    ends = {name: here for here, operator in enumerate(profile.graph) for name in _around(operator.name)}
-    starts = Counter(operator.name for operator in profile.graph)
-    for here, operator in enumerate(profile.graph):
-        name, around = operator.name, operator.name.rpartition(".")[0]
-        if name in modules:
-            place = Place(name, calls[name])
-            calls[name] += 1
-        elif around in modules and around and ends[around] == here and starts[name] == 1:
-            place = Place(around, 0)
-        else:
-            continue
-        if profile.fields[here] is not None:
-            found[here] = place
-    return found
+def measurable(profile: FieldProfile) -> list[int]:
+    """The operators whose units can be measured: those with a local field that a module returns."""
+    return [here for here in profile.table["operator"] if here in profile.places]
 
 
-def _around(name: str) -> Iterable[str]:
-    """The names of the modules around an operator."""
-    while name := name.rpartition(".")[0]:
-        yield name
-
-
-def by_depth(profile: FieldProfile, measurable: Iterable[int], most: int) -> list[int]:
+def by_depth(profile: FieldProfile, most: int) -> list[int]:
     """Operators to follow the field by: of those at one depth the one that sees most; evenly chosen.
 
     Args:
-        profile: the network's fields. measurable: the operators that can be caught. most: how many at most.
+        profile: the network's fields. most: how many at most; of those that can be caught (`measurable`).
     """
-    table = profile.table[profile.table["operator"].isin(list(measurable))]
-    seen = table.sort_values(["depth", "receptive_field", "operator"]).groupby("depth")["operator"].last().tolist()
+    table = profile.table[profile.table["operator"].isin(measurable(profile))]
+    # Of equals an activation, which is not on the shortcut, and of those the last
+    ranked = table.assign(active=table["kind"] == "activation")
+    ranked = ranked.sort_values(["depth", "receptive_field", "active", "operator"])
+    seen = ranked.groupby("depth")["operator"].last().tolist()
     if len(seen) <= most:
         return seen
     return [seen[round(step * (len(seen) - 1) / (most - 1))] for step in range(most)]
@@ -257,7 +225,7 @@ def prepared(pictures: Sequence[Image.Image], profile: FieldProfile) -> Tensor:
     Raises:
         NotMeasured: the network takes neither one channel nor three.
     """
-    channels, height, width = input_shape(profile.graph)
+    channels, height, width = profile.input_shape
     if channels not in _MODES:
         raise NotMeasured(f"The network takes {channels} channels and a picture has 1 or 3; measure on patterns.")
     fitted = [ImageOps.fit(picture.convert(_MODES[channels]), (width, height)) for picture in pictures]
@@ -272,6 +240,32 @@ _MODES = {1: "L", 3: "RGB"}
 # Measuring
 
 
+def effective_fields(
+    model: nn.Module,
+    profile: FieldProfile,
+    operators: Sequence[int],
+    images: Tensor,
+    *,
+    units: Sequence[Pair] | None = None,
+    report: Report = lambda fraction, text: None,
+) -> list[EffectiveField]:
+    """The effective fields of a module of one's own, in eval mode with the weights that it has; it is left as it was.
+
+    Arguments, result and errors as for `initial_fields`.
+
+    >>> from explorer.analysis.fields import field_profile
+    >>> stack = nn.Sequential(*(nn.Conv2d(1, 1, 3, bias=False) for _ in range(2)))
+    >>> _ = [nn.init.ones_(layer.weight) for layer in stack]
+    >>> [field] = effective_fields(stack, field_profile(stack, (9, 9)), [1], torch.ones(1, 1, 9, 9))
+    >>> (81 * field.map[4, 2:7]).round().tolist()  # of a unit's 81 paths, how many begin in each pixel of this row
+    [3.0, 6.0, 9.0, 6.0, 3.0]
+    """
+    sums = _Sums(profile, operators, units)
+    with frozen(model):
+        sums.measure(model, images, 0, report)
+    return sums.fields()
+
+
 def initial_fields(
     network: ResNetSpec | str,
     profile: FieldProfile,
@@ -279,7 +273,7 @@ def initial_fields(
     images: Tensor,
     *,
     seeds: int = 1,
-    unit: Pair | None = None,
+    units: Sequence[Pair] | None = None,
     report: Report = lambda fraction, text: None,
 ) -> list[EffectiveField]:
     """The effective fields of a network with the random weights that it starts from.
@@ -289,10 +283,10 @@ def initial_fields(
 
     Args:
         network: of the spec or the zoo. profile: its fields, at the size of the images.
-        operators: numbers of its operators, among `places`.
+        operators: numbers of its operators, among `measurable`.
         images: (n, channels, height, width), as the network takes them.
         seeds: how many draws of weights, numbered from 0.
-        unit: (row, column) in the map of each operator; the one in the middle if None.
+        units: (row, column) in the map of each operator; those in the middle if None.
         report: told the fraction done and a sentence before each pass; it may raise, to stop.
 
     Returns:
@@ -302,7 +296,7 @@ def initial_fields(
     Raises:
         NotMeasured: an operator or unit that there is not, or all of its gradients are 0 or not finite.
     """
-    sums = _Sums(profile, operators, unit)
+    sums = _Sums(profile, operators, units)
     for seed in range(seeds):
         report(seed / seeds, f"Drawing weights, seed {seed}")
         model = zoo.initialised(network, seed, profile.image).to(best_device())
@@ -318,11 +312,11 @@ def trained_fields(
     operators: Sequence[int],
     images: Tensor,
     *,
-    unit: Pair | None = None,
+    units: Sequence[Pair] | None = None,
     report: Report = lambda fraction, text: None,
 ) -> list[EffectiveField]:
     """The effective fields of a trained network, in eval mode; the rest as for `initial_fields`."""
-    sums = _Sums(profile, operators, unit)
+    sums = _Sums(profile, operators, units)
     with trained.model.borrow() as model:
         sums.measure(model, images, 0, report)
     return sums.fields()
@@ -361,23 +355,25 @@ def _part(report: Report, begin: float, share: float, about: str, fraction: floa
 class _Sums:
     """The gradients of one unit behind each of some operators, added up over passes."""
 
-    def __init__(self, profile: FieldProfile, operators: Sequence[int], unit: Pair | None) -> None:
+    def __init__(self, profile: FieldProfile, operators: Sequence[int], units: Sequence[Pair] | None) -> None:
         self._profile = profile
-        self._units = {operator: _unit(profile, operator, unit) for operator in operators}
+        chosen: Sequence[Pair | None] = units or [None] * len(operators)
+        self._units = {
+            operator: _unit(profile, operator, unit) for operator, unit in zip(operators, chosen, strict=True)
+        }
         self._maps = {operator: np.zeros(profile.image) for operator in operators}
         self._counts = dict.fromkeys(operators, 0)
         self._left_out = dict.fromkeys(operators, 0)
 
     def measure(self, model: nn.Module, images: Tensor, seed: int, report: Report) -> None:
         """Add the gradients of a batch, in as many passes as memory asks for."""
-        caught = places(model, self._profile)
         for operator in self._units:
-            if operator not in caught:
+            if operator not in self._profile.places:
                 raise NotMeasured(
                     f"{self._profile.graph[operator].name} is no module of its own, so nothing can be measured behind "
                     "it; choose the layer before it or behind it."
                 )
-        wanted = {caught[operator]: operator for operator in self._units}
+        wanted = {self._profile.places[operator]: operator for operator in self._units}
         device = next(model.parameters()).device
         generator = torch.Generator().manual_seed(seed)
         batches = torch.split(images, self._at_once())
@@ -469,8 +465,8 @@ def _answers(
             return
         field = _field(profile, operator)
         shape = profile.graph[operator].gives[0].shape
-        if not isinstance(output, Tensor) or output.shape[1:] != shape[1:]:
-            raise NotMeasured(f"What {module} returns is not what {profile.graph[operator].name} makes.")
+        assert isinstance(output, Tensor)
+        assert output.shape[1:] == shape[1:], module
         row, column = units[operator]
         channels = output.movedim((field.height.place, field.width.place), (-2, -1))[..., row, column]
         signs = torch.randint(0, 2, channels.shape, generator=generator).to(channels) * 2 - 1

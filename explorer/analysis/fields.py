@@ -1,14 +1,14 @@
 """All that one network's units can see: field, paths, holes and the part inside the image, a row an operator."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import pandas as pd
 from torch import nn
 
 from explorer.analysis.depth import operator_depths
-from explorer.analysis.graph import IMAGE, Operator
-from explorer.analysis.layers import label, operators
+from explorer.analysis.graph import Operator, Place, followed
+from explorer.analysis.layers import label, model_and_input
 from explorer.analysis.paths import path_sweep
 from explorer.analysis.receptive import Axis, Field, field_sweep
 from explorer.analysis.rules import Pair, Shape
@@ -20,7 +20,8 @@ class FieldProfile:
     """What the units of a network see; it is shared, so nobody changes it.
 
     graph: its operators; fields: the receptive field behind each, None where there is no local one.
-    image: (height, width) in pixels.
+    input_shape: (channels, height, width) of the image, in pixels.
+    places: by an operator's number, the call of the module that returns what it gives; not all have one.
     table: a row an operator with a local field, in the order of calls. Columns: operator, its number in the graph from
         0; name, stage and kind, as in `layer_table`; depth, the layers with weights on the longest way to it; units,
         (height, width) of its map; size, stride, start and padding, as in `receptive_fields` but always pairs
@@ -32,8 +33,14 @@ class FieldProfile:
 
     graph: Sequence[Operator]
     fields: Sequence[Field | None]
-    image: Pair
+    input_shape: Shape
+    places: Mapping[int, Place]
     table: pd.DataFrame
+
+    @property
+    def image(self) -> Pair:
+        """(height, width) in pixels."""
+        return self.input_shape[1], self.input_shape[2]
 
 
 @dataclass(frozen=True)
@@ -77,12 +84,6 @@ def unit_at(field: Field, units: Pair, point: tuple[float, float]) -> Pair:
     return row, column
 
 
-def input_shape(graph: Sequence[Operator]) -> Shape:
-    """The (channels, height, width) of the image that a graph takes."""
-    takes = next(operator.takes[operator.inputs.index(IMAGE)] for operator in graph if IMAGE in operator.inputs)
-    return takes.shape[-3:]
-
-
 def pixels_inside(axis: Axis, unit: int, pixels: int) -> int:
     """How many of an image's pixels along one axis lie in the box of a unit, holes included; 0 where it misses them.
 
@@ -103,8 +104,8 @@ def field_profile(network: ResNetSpec | str | nn.Module, image_size: tuple[int, 
     >>> table[["receptive_field", "shortest", "longest"]].iloc[-1].tolist()
     [427, 11, 427]
     """
-    graph = operators(network, image_size)
-    _, *image = input_shape(graph)
+    model, shape = model_and_input(network, image_size)
+    graph, places = followed(model, shape)
     fields, depths = field_sweep(graph), operator_depths(graph)
     rows = [
         {
@@ -113,7 +114,7 @@ def field_profile(network: ResNetSpec | str | nn.Module, image_size: tuple[int, 
             "stage": layer.stage,
             "kind": layer.kind,
             "depth": depths[here],
-            **_seen(field, units_of(graph[here], field), (image[0], image[1])),
+            **_seen(field, units_of(graph[here], field), (shape[1], shape[2])),
             "paths": paths.number,
             "shortest": paths.shortest,
             "longest": paths.longest,
@@ -122,7 +123,7 @@ def field_profile(network: ResNetSpec | str | nn.Module, image_size: tuple[int, 
         for here, (layer, field, paths) in enumerate(zip(label(graph), fields, path_sweep(graph), strict=True))
         if field is not None and paths is not None
     ]
-    return FieldProfile(graph, fields, (image[0], image[1]), pd.DataFrame(rows))
+    return FieldProfile(graph, fields, shape, places, pd.DataFrame(rows))
 
 
 def _seen(field: Field, units: Pair, image: Pair) -> dict[str, object]:

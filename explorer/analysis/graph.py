@@ -7,6 +7,7 @@ that decides by a size, which fx cannot follow, is followed.
 """
 
 import operator
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -43,8 +44,23 @@ class Operator:
     params: int
 
 
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A call of a module, counted from 0: what it returns is what an operator gives."""
+
+    module: str
+    call: int
+
+
 def trace(model: nn.Module, input_shape: Shape) -> list[Operator]:
+    """The operators of a network in the order in which they run; as `followed`."""
+    return followed(model, input_shape)[0]
+
+
+def followed(model: nn.Module, input_shape: Shape) -> tuple[list[Operator], dict[int, Place]]:
     """The operators of a network in the order in which they run, in eval mode; the model is left as it was.
+
+    With them, by their numbers, the innermost modules that return what they give: not all operators have one.
 
     Args:
         model: one input, an image; on any device, as nothing is computed.
@@ -65,7 +81,7 @@ def trace(model: nn.Module, input_shape: Shape) -> list[Operator]:
                 f"The code of {type(model).__name__} cannot be followed by shapes alone "
                 f"({type(error).__name__}: {error})."
             ) from error
-    return tape.operators
+    return tape.operators, tape.returned
 
 
 class _Tape:
@@ -73,6 +89,8 @@ class _Tape:
 
     def __init__(self, input_shape: Shape) -> None:
         self.operators: list[Operator] = []
+        self.returned: dict[int, Place] = {}
+        self._calls: Counter[str] = Counter()
         self._input_shape = input_shape
         self._inside = [""]  # names of the modules whose code runs, the innermost last
         self._counted: set[int] = set()  # parameters, by identity
@@ -103,9 +121,18 @@ class _Tape:
         """Run the code of a module that has no rule."""
         self._inside.append(name)
         try:
-            return own(*args, **kwargs)
+            result = own(*args, **kwargs)
         finally:
             self._inside.pop()
+        self._note_return(name, result)
+        return result
+
+    def _note_return(self, name: str, result: Any) -> None:
+        """A module returned: where it gave an operator's own output, that can be caught behind it."""
+        call = self._calls[name]
+        self._calls[name] += 1
+        if type(result) is _Symbol and result.made_by != IMAGE and len(self.operators[result.made_by].gives) == 1:
+            self.returned.setdefault(result.made_by, Place(name, call))
 
     def _layer(
         self, name: str, module: nn.Module, rule: Callable[..., Any], own: Callable[..., Any], *args: Any, **kwargs: Any
@@ -115,6 +142,7 @@ class _Tape:
             return own(*args, **kwargs)
         symbols = [args[0]] if len(args) == 1 and type(args[0]) is _Symbol and not kwargs else None
         result = self._write(name, partial(rule, module), args, kwargs, [*module.parameters()], symbols)
+        self._note_return(name, result)
         if symbols is None and next(_all(_Symbol, (args, kwargs)), None) is None:
             with self._set_aside():
                 return own(*args, **kwargs)  # on weights: what comes of them is no symbol

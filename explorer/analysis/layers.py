@@ -80,10 +80,17 @@ def layer_table(network: ResNetSpec | str | nn.Module, image_size: tuple[int, in
 
 def operators(network: ResNetSpec | str | nn.Module, image_size: tuple[int, int] | None = None) -> list[Operator]:
     """The graph of a network; arguments and errors as for `layer_table`."""
+    return trace(*model_and_input(network, image_size))
+
+
+def model_and_input(
+    network: ResNetSpec | str | nn.Module, image_size: tuple[int, int] | None = None
+) -> tuple[nn.Module, Shape]:
+    """The module itself, on the meta device for a spec or a name, and the (channels, height, width) of its image."""
     if isinstance(network, nn.Module):
         first = next((module for module in network.modules() if isinstance(module, nn.Conv2d)), None)
-        return trace(network, (first.in_channels if first else 3, *(image_size or (224, 224))))
-    return trace(*zoo.network(network, image_size))
+        return network, (first.in_channels if first else 3, *(image_size or (224, 224)))
+    return zoo.network(network, image_size)
 
 
 def layers(network: ResNetSpec | str | nn.Module, image_size: tuple[int, int] | None = None) -> list[Layer]:

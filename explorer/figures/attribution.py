@@ -1,7 +1,5 @@
 """What a network predicts, and where it looks."""
 
-import base64
-import io
 from typing import Any
 
 import numpy as np
@@ -10,6 +8,7 @@ import plotly.graph_objects as go
 from PIL import Image, ImageOps
 
 from explorer.attribution import Attribution
+from explorer.figures.pictures import below
 from explorer.figures.theme import ACCENT, SIGNED_SCALE, layout
 
 
@@ -74,26 +73,11 @@ def attribution_chart(attribution: Attribution, strength: float = 0.8) -> go.Fig
         },
         hovertemplate="x %{x}, y %{y}: %{z:.3g}<extra></extra>",
     )
-    below = {
-        "source": _data_url(ImageOps.grayscale(picture)),
-        "xref": "x",
-        "yref": "y",
-        "x": -0.5,
-        "y": -0.5,
-        "sizex": picture.width,
-        "sizey": picture.height,
-        "sizing": "stretch",
-        "layer": "below",
-    }
     axis = {"visible": False, "constrain": "domain"}
     axes: dict[str, Any] = {
         "xaxis": {**axis, "range": [-0.5, picture.width - 0.5]},
         "yaxis": {**axis, "range": [picture.height - 0.5, -0.5], "scaleanchor": "x"},
     }
-    return go.Figure(heat, layout(480, images=[below], plot_bgcolor="rgba(0, 0, 0, 0)", **axes))
-
-
-def _data_url(image: Image.Image) -> str:
-    buffer = io.BytesIO()
-    image.save(buffer, "PNG")
-    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
+    return go.Figure(
+        heat, layout(480, images=[below(ImageOps.grayscale(picture))], plot_bgcolor="rgba(0, 0, 0, 0)", **axes)
+    )

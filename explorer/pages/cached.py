@@ -35,7 +35,8 @@ def warm_up() -> None:
     import timm  # noqa: F401 - the zoo's list of names needs it
     import torch
 
-    import explorer.figures.attribution  # noqa: F401 - brings Captum
+    import explorer.analysis.effective
+    import explorer.figures.attribution  # noqa: F401 - bring scipy and Captum
     from explorer.figures.layers import stage_chart
 
     weight = torch.nn.Parameter(torch.zeros(1))

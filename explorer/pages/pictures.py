@@ -3,6 +3,7 @@
 import threading
 
 import streamlit as st
+from PIL import Image, ImageOps
 
 from explorer.attribution import Picture, read_image
 from explorer.attribution.images import MAX_BYTES
@@ -53,6 +54,16 @@ def choose() -> Picture | None:
         return None
     st.caption(f"Still {plain(before[1].name)}, from before; upload another to replace it.")
     return before[1]
+
+
+def samples() -> list[Image.Image]:
+    """Every sample."""
+    return [read_image(cached.sample_picture(name), title).image for name, title in _SAMPLES.items()]
+
+
+def fitted(picture: Image.Image, width: int, height: int) -> Image.Image:
+    """The largest part around a picture's middle that has the shape, resized to it."""
+    return ImageOps.fit(picture, (width, height))
 
 
 def _remembered(key: str, data: bytes, name: str) -> Picture:

@@ -34,3 +34,8 @@ def one(seen: Seen) -> str:
         help="One of the networks chosen above.",
     )
     return name
+
+
+def both(height: object, width: object) -> str:
+    """Two numbers of height and width, as one where they are the same."""
+    return f"{height}" if height == width else f"{height} x {width}"

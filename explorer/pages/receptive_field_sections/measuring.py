@@ -1,0 +1,166 @@
+"""Whose effective field is measured, and on what."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import streamlit as st
+import torch
+from PIL import Image
+from torch import Tensor
+
+from explorer.analysis.effective import (
+    MOST_SEEDS,
+    EffectiveField,
+    initial_fields,
+    measurable,
+    prepared,
+    trained_fields,
+)
+from explorer.analysis.fields import FieldProfile
+from explorer.analysis.gradients import patterns
+from explorer.analysis.rules import Pair
+from explorer.attribution import Picture
+from explorer.models.checkpoints import REGISTRY, load
+from explorer.pages import cached, pictures
+from explorer.pages.receptive_field_sections.seen import Seen
+from explorer.spec import ResNetSpec
+
+_TRAINED = "trained "
+ON = {
+    "picture": "this picture",
+    "samples": "this picture and the samples",
+    "patterns": "random patterns",
+}
+_PATTERNS = 8  # images of them
+COLUMNS: dict[str, Any] = {
+    "theoretical": st.column_config.NumberColumn(
+        "theoretical, px", format="%.0f", help="Side of the theoretical field, what lies outside of the image included."
+    ),
+    "effective": st.column_config.NumberColumn(
+        "effective, px",
+        format="%.1f",
+        help="Side that holds 95% of the gradient, the rest cut off at both ends.",
+    ),
+    "gaussian": st.column_config.NumberColumn(
+        "Gaussian, px", format="%.1f", help="From two deviations below the middle of the fitted Gaussian to two above."
+    ),
+    "explained": st.column_config.NumberColumn(
+        "R²",
+        format="%.3f",
+        help="The part of the variance that the Gaussian explains, on the worse axis.",
+    ),
+    "ratio": st.column_config.NumberColumn(format="percent", help="The effective side over the theoretical."),
+    "whole": st.column_config.CheckboxColumn(
+        "whole", help="The theoretical field lies inside the image. Otherwise the image cuts the effective one too."
+    ),
+    "averaged": st.column_config.NumberColumn("gradients", help="How many gradients were averaged."),
+    "left_out": st.column_config.NumberColumn("left out", help="Gradients that were 0 or not finite everywhere."),
+}
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A network whose units are looked at: with the weights that it starts from, or trained."""
+
+    title: str
+    network: ResNetSpec | str
+    checkpoint: str | None
+    profile: FieldProfile
+
+    @property
+    def key(self) -> tuple[object, ...]:
+        """What its measurements depend on."""
+        return self.network, self.checkpoint, self.profile.image
+
+    def layers(self) -> list[int]:
+        """The operators behind which its units can be measured."""
+        return measurable(self.profile)
+
+    def shown(self, picture: Image.Image) -> Image.Image:
+        """A picture as the network sees it."""
+        if self.checkpoint is not None:
+            return REGISTRY[self.checkpoint].preprocessing.crop_of(picture)
+        height, width = self.profile.image
+        return pictures.fitted(picture, width, height)
+
+    def measured(
+        self,
+        operators: Sequence[int],
+        images: Sequence[Image.Image] | None,
+        seeds: int,
+        units: Sequence[Pair] | None,
+        report: Callable[[float, str], None],
+    ) -> list[EffectiveField]:
+        """The effective fields behind some operators; on pictures, or on patterns where there are none.
+
+        Weights that are not on this machine are fetched first.
+        """
+        channels, height, width = self.profile.input_shape
+        if self.checkpoint is None:
+            taken: Tensor
+            if images is None:
+                taken = patterns(0, _PATTERNS, max(height, width), channels)[:, :, :height, :width]
+            else:
+                taken = prepared(images, self.profile)
+            return initial_fields(self.network, self.profile, operators, taken, seeds=seeds, units=units, report=report)
+        trained = load(self.checkpoint, report)
+        preprocessing = trained.checkpoint.preprocessing
+        if images is None:
+            taken = patterns(0, _PATTERNS, height)
+        else:
+            taken = torch.cat([preprocessing.tensor(preprocessing.crop_of(image)) for image in images])
+        return trained_fields(trained, self.profile, operators, taken, units=units, report=report)
+
+
+def subjects(seen: Seen) -> dict[str, str]:
+    """What can be chosen: the page's networks as they start, and the trained ones; titles by key."""
+    initial = {name: f"{name}, initial weights" for name in seen.profiles}
+    trained = {
+        _TRAINED + name: f"{checkpoint.title}, trained" + (" · works offline" if checkpoint.offline else "")
+        for name, checkpoint in REGISTRY.items()
+    }
+    return {**initial, **trained}
+
+
+def subject(seen: Seen, key: str) -> Subject:
+    """The network of a key of `subjects`."""
+    title = subjects(seen)[key]
+    if key in seen.profiles:
+        return Subject(title, seen.networks[key], None, seen.profiles[key])
+    checkpoint = REGISTRY[key.removeprefix(_TRAINED)]
+    side = checkpoint.preprocessing.crop
+    return Subject(
+        title, checkpoint.network, checkpoint.name, cached.field_profiles()(checkpoint.network, (side, side))
+    )
+
+
+def first(seen: Seen) -> str:
+    """The network to begin with: the first ResNet, else the first of all."""
+    return next((name for name in seen.profiles if "resnet" in name), next(iter(seen.profiles)))
+
+
+def images_and_seeds(key: str, picture: Picture) -> tuple[str, list[Image.Image] | None, int]:
+    """Draw what to measure on: its name, the pictures (None for patterns), and how many draws of initial weights."""
+    on = st.selectbox(
+        "Measured on",
+        list(ON),
+        index=1,
+        format_func=ON.__getitem__,
+        key=f"{key}_on",
+        persist_state="session",
+        help="The gradients of how many images are averaged: your picture alone, with the four samples, or smooth "
+        f"random patterns ({_PATTERNS}).",
+    )
+    seeds = st.slider(
+        "Seeds",
+        1,
+        MOST_SEEDS,
+        1,
+        key=f"{key}_seeds",
+        persist_state="session",
+        help="How many draws of initial weights are averaged. A trained network has only one set of weights.",
+    )
+    if on == "patterns":
+        return on, None, seeds
+    return on, [picture.image, *(pictures.samples() if on == "samples" else [])], seeds

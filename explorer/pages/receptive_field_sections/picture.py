@@ -1,0 +1,289 @@
+"""One unit on a picture: its theoretical field, its effective one, the grid of its map, and all of it through depth."""
+
+import streamlit as st
+from PIL import Image
+from streamlit.delta_generator import DeltaGenerator
+
+from explorer.analysis.effective import MASS, EffectiveField, by_depth, effective_table
+from explorer.analysis.fields import centre_of, pixels_inside, unit_at
+from explorer.analysis.receptive import Field
+from explorer.analysis.rules import Pair
+from explorer.attribution import Picture
+from explorer.export.tables import csv, npy
+from explorer.figures.effective import depth_animation, section_chart, sight_chart
+from explorer.figures.theme import config
+from explorer.jobs import Progress
+from explorer.pages import parts, pictures, runs
+from explorer.pages.receptive_field_sections import measuring
+from explorer.pages.receptive_field_sections.measuring import Subject
+from explorer.pages.receptive_field_sections.seen import Seen, both
+
+_STEPS = 16  # layers of the animation
+
+
+def show(seen: Seen) -> None:
+    """The controls, the figure, and its numbers.
+
+    Raises:
+        ImageError: the upload is no picture that can be used. NotMeasured: there is no gradient to measure.
+    """
+    controls, sight = st.columns([4, 8])
+    with controls:
+        options = measuring.subjects(seen)
+        if st.session_state.get("sight_net") not in options:
+            st.session_state["sight_net"] = measuring.first(seen)
+        key = st.selectbox(
+            "Network",
+            list(options),
+            format_func=options.__getitem__,
+            key="sight_net",
+            persist_state="session",
+            help="One of the networks above with the random weights that it starts from, or a trained one. The "
+            "theoretical field does not depend on weights, the effective one does.",
+        )
+        subject = measuring.subject(seen, key)
+        picture = pictures.choose()
+    if picture is None:
+        sight.info("Choose a picture file, or switch to a sample.", icon=":material/add_photo_alternate:")
+        return
+    with controls:
+        operator = _layer(subject)
+        unit = _unit(subject, operator)
+        row = st.container(horizontal=True)
+        grid = row.toggle(
+            "Units",
+            True,
+            key="sight_grid",
+            persist_state="session",
+            help="The centres of the map's units; their distance is the stride. Click one to choose it.",
+        )
+        through = row.toggle(
+            "Through depth",
+            key="sight_through",
+            persist_state="session",
+            help=f"Up to {_STEPS} layers one after the other, at the place of the chosen unit, to be played.",
+        )
+        effective = row.toggle(
+            "Effective field",
+            True,
+            key="sight_effective",
+            persist_state="session",
+            help="Measure how much the unit answers to each pixel: the gradient of the unit with respect to the image, "
+            "its absolute value, averaged.",
+        )
+        on, images, seeds = measuring.images_and_seeds("sight", picture)
+    if through:
+        _through(sight, subject, picture, operator, unit, (on, images, seeds) if effective else None)
+    else:
+        _one(sight, subject, picture, operator, unit, (on, images, seeds) if effective else None, grid)
+
+
+_Asked = tuple[str, list[Image.Image] | None, int]  # what `measuring.images_and_seeds` gives
+
+
+def _one(
+    sight: DeltaGenerator,
+    subject: Subject,
+    picture: Picture,
+    operator: int,
+    unit: Pair,
+    asked: _Asked | None,
+    grid: bool,
+) -> None:
+    """One unit of one layer."""
+    name, field, units = subject.profile.graph[operator].name, _field(subject, operator), _units(subject, operator)
+    with sight:
+        fields = _measured(subject, picture, [operator], [unit], asked)
+        effective = fields[0] if fields else None
+        st.plotly_chart(
+            sight_chart(subject.shown(picture.image), field, units, unit, effective, grid=grid),
+            key="sight_chart",
+            on_select=_choose,
+            selection_mode="points",
+            config=config(f"receptive_field_{name}", "png"),
+            alt=f"The receptive field of unit {unit[0]}, {unit[1]} of {name} over the picture",
+        )
+        _numbers(subject, operator, unit, effective)
+    if effective is None or asked is None:
+        return
+    on, _, seeds = asked
+    seeds = 1 if subject.checkpoint else seeds
+    weights = "trained weights" if subject.checkpoint else "the weights that it starts from"
+    st.caption(
+        f"**Effective field** of unit {unit[0]}, {unit[1]} of {name}, with {weights}: the absolute gradient of the "
+        "unit (all its channels, mixed with random signs) with respect to each pixel, each image of the same weight, "
+        f"averaged over {effective.averaged} gradients on {measuring.ON[on]}{_draws(seeds)}. The dotted line encloses "
+        "the smallest region with half of the gradient, the solid one that with 95%, after smoothing; the widths above "
+        "are of the gradient itself. Batch norm uses the statistics of the images, as constants, where weights are "
+        "initial, and its stored ones where they are trained. What lies outside of the image is not measured."
+    )
+    st.plotly_chart(
+        section_chart(effective),
+        key="sight_section",
+        config=config(f"effective_field_{name}"),
+        alt="The part of the gradient in each row and each column, with the Gaussians fitted to it",
+    )
+    parts.download(
+        "Effective field as NPY",
+        npy,
+        effective.map,
+        f"effective_field_{name}.npy",
+        "application/octet-stream",
+        "The part of the gradient in each pixel, for numpy.load; 1 in sum.",
+    )
+
+
+def _draws(seeds: int) -> str:
+    return f", {seeds} draws of weights" if seeds > 1 else ""
+
+
+def _through(
+    sight: DeltaGenerator, subject: Subject, picture: Picture, operator: int, unit: Pair, asked: _Asked | None
+) -> None:
+    """Units of many layers at one place."""
+    profile = subject.profile
+    steps = by_depth(profile, _STEPS)
+    centre = centre_of(_field(subject, operator), unit)
+    units = [unit_at(_field(subject, step), _units(subject, step), centre) for step in steps]
+    with sight:
+        fields = _measured(subject, picture, steps, units, asked)
+        st.plotly_chart(
+            depth_animation(
+                subject.shown(picture.image),
+                [
+                    (profile.graph[step].name, _field(subject, step), place)
+                    for step, place in zip(steps, units, strict=True)
+                ],
+                fields,
+            ),
+            key="sight_through_chart",
+            config=config("receptive_field_through_depth", "png"),
+            alt="The receptive fields of units at one place of the picture, layer after layer",
+        )
+        st.caption(
+            "At each step the unit whose centre is nearest to the one chosen. The lines are as for one layer: half of "
+            "the gradient dotted, 95% solid."
+        )
+    if fields:
+        table = effective_table(profile, fields)
+        parts.table(table, "sight_through_table", column_config={**parts.COLUMNS, **measuring.COLUMNS})
+        parts.download(
+            "Through depth as CSV", csv, table, "effective_field_through_depth.csv", "text/csv", "A row a layer."
+        )
+
+
+def _layer(subject: Subject) -> int:
+    """The choice of a layer; its operator."""
+    table = subject.profile.table.set_index("operator").loc[subject.layers()]
+    operators = list(table.index)
+    if st.session_state.get("sight_layer") not in operators or st.session_state.get("sight_layer_of") != subject.key:
+        st.session_state["sight_layer"] = operators[-1]
+        st.session_state["sight_layer_of"] = subject.key
+    chosen: int = st.select_slider(
+        "Layer",
+        operators,
+        format_func=lambda operator: f"{table.loc[operator, 'name']} · {table.loc[operator, 'receptive_field']} px",
+        key="sight_layer",
+        persist_state="session",
+        help="Every layer whose units have a local receptive field, in the order of calls. Arrow keys go one further.",
+    )
+    return chosen
+
+
+def _units(subject: Subject, operator: int) -> tuple[int, int]:
+    table = subject.profile.table
+    units: tuple[int, int] = table["units"][table["operator"] == operator].iloc[0]
+    return units
+
+
+def _unit(subject: Subject, operator: int) -> tuple[int, int]:
+    """The choice of a unit of the layer's map."""
+    units = _units(subject, operator)
+    chosen = []
+    for axis, (label, column, count) in enumerate(zip(("Row", "Column"), st.columns(2), units, strict=True)):
+        key = f"sight_unit_{axis}"
+        if st.session_state.get(f"{key}_of") != count:  # another map: its middle
+            st.session_state[key], st.session_state[f"{key}_of"] = count // 2, count
+        chosen.append(
+            column.slider(
+                label,
+                0,
+                count - 1,
+                key=key,
+                persist_state="session",
+                help=f"Of the unit in the map, which has {count} of them; or click a unit in the picture.",
+            )
+            if count > 1
+            else 0
+        )
+    return chosen[0], chosen[1]
+
+
+def _choose() -> None:
+    """A click on a unit's centre chooses it."""
+    points = st.session_state["sight_chart"].selection.points
+    if points and (place := points[0].get("customdata")):
+        st.session_state["sight_unit_0"], st.session_state["sight_unit_1"] = (int(each) for each in place)
+
+
+def _field(subject: Subject, operator: int) -> Field:
+    field = subject.profile.fields[operator]
+    assert field is not None  # others are not offered
+    return field
+
+
+def _measured(
+    subject: Subject, picture: Picture, operators: list[int], units: list[Pair], asked: _Asked | None
+) -> list[EffectiveField] | None:
+    """The effective fields; None if nobody asked, or after drawing how far they are."""
+    if asked is None:
+        runs.cancel("sight_run")
+        return None
+    on, images, seeds = asked
+
+    def measuring_them(progress: Progress) -> list[EffectiveField]:
+        return subject.measured(operators, images, seeds, units, progress.report)
+
+    question = (subject.key, tuple(operators), tuple(units), on, seeds, None if images is None else picture)
+    return runs.outcome("sight_run", question, measuring_them)
+
+
+def _numbers(subject: Subject, operator: int, unit: Pair, effective: EffectiveField | None) -> None:
+    """What is known of the unit, in pixels."""
+    field = _field(subject, operator)
+    axes = field.height, field.width
+    centre = centre_of(field, unit)
+    inside = [
+        pixels_inside(axis, place, pixels)
+        for axis, place, pixels in zip(axes, unit, subject.profile.image, strict=True)
+    ]
+    row = st.container(horizontal=True)
+    row.metric(
+        "Field, px",
+        both(*(axis.size for axis in axes)),
+        help="Side of the box, what lies outside of the image included.",
+    )
+    row.metric(
+        "Stride, px", both(*(axis.stride for axis in axes)), help="Distance of the centres of neighbouring units."
+    )
+    row.metric(
+        "Centre", f"{centre[0]:g}, {centre[1]:g}", help="Row and column of the pixel that this unit is centred on."
+    )
+    row.metric("Inside, px", both(*inside), help="Rows and columns of the image in the box.")
+    row.metric(
+        "Holes",
+        both(*(axis.holes for axis in axes)),
+        help="Rows and columns in the box that no path leads to.",
+    )
+    if effective is not None:
+        row.metric(
+            "Effective, px",
+            both(*(f"{width:.0f}" for width in effective.widths)),
+            f"{effective.ratio:.0%} of the field",
+            delta_color="off",
+            delta_arrow="off",
+            help=f"Height and width that hold {MASS:.0%} of the gradient, half of the rest cut off at each end"
+            + ("." if effective.whole else "; the box leaves the image, so that this is what the image has of it."),
+        )
+    if field.global_context:
+        st.caption("Besides, a gate or norm on the way lets every pixel of the image weigh a little.")

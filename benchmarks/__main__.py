@@ -2,9 +2,10 @@
 
 import sys
 
-from benchmarks import compare, imports, slider, tables
+from benchmarks import compare, effective, fields, imports, slider, tables
 
-ALL = {"imports": imports, "tables": tables, "compare": compare, "slider": slider}
+TABLES = (imports, tables, compare, fields, effective, slider)
+ALL = {module.__name__.rpartition(".")[2]: module for module in TABLES}
 
 for name in sys.argv[1:] or ALL:
     print(f"\n{name}: {ALL[name].__doc__.splitlines()[0]}")

@@ -66,6 +66,7 @@ def depth_animation(
     playing = {"mode": "immediate", "fromcurrent": False, "frame": {"duration": 700, "redraw": True}}
     figure.update_layout(
         height=680,
+        xaxis_title=None,  # the slider is there
         legend={"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom"},
         sliders=[
             {

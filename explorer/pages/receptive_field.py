@@ -7,11 +7,17 @@ from explorer.analysis.fields import FieldProfile
 from explorer.jobs import Progress
 from explorer.pages import cached, networks, parts, runs
 from explorer.pages.edge import plain
-from explorer.pages.receptive_field_sections import depth
+from explorer.pages.receptive_field_sections import depth, effective, paths, picture, stories, table, use
 from explorer.pages.receptive_field_sections.seen import Seen
 
 SECTIONS: dict[str, tuple[str, Callable[[Seen], None]]] = {  # by what stands in the link
     "depth": ("By depth", depth.show),
+    "picture": ("On a picture", picture.show),
+    "effective": ("Effective field", effective.show),
+    "paths": ("Paths", paths.show),
+    "stories": ("Stories", stories.show),
+    "use": ("Use of the layers", use.show),
+    "table": ("Table", table.show),
 }
 
 st.header("Receptive field", anchor=False)

@@ -99,8 +99,8 @@ class EffectiveField:
 
     @property
     def theoretical(self) -> Pair:
-        """The size of the theoretical field, (height, width) in pixels, what lies outside of the image included."""
-        return self.field.height.size, self.field.width.size
+        """The size of the unit's theoretical field, (height, width) in pixels, outside of the image included."""
+        return box_of(self.field, self.unit).size
 
     @property
     def ratio(self) -> float:

@@ -26,9 +26,9 @@ class FieldProfile:
         0; name, stage and kind, as in `layer_table`; depth, the layers with weights on the longest way to it; units,
         (height, width) of its map; size, stride, start and padding, as in `receptive_fields` but always pairs
         (height, width); receptive_field, the longer side; holes, rows and columns in the box that the unit does not
-        see; aligned, global_context; inside, rows and columns of the image in the box of the unit in the middle;
+        see; even, aligned, global_context; inside, rows and columns of the image in the box of the unit in the middle;
         covers, the part of the image's area in it, 0 to 1; paths, how many lead here; shortest, longest and mean, the
-        height of their fields.
+        height of their fields; None where the field is not even, as a path's then depends on the unit.
     """
 
     graph: Sequence[Operator]
@@ -52,6 +52,11 @@ class Box:
     left: int
     right: int
 
+    @property
+    def size(self) -> Pair:
+        """(height, width) in pixels."""
+        return self.bottom - self.top + 1, self.right - self.left + 1
+
 
 def box_of(field: Field, unit: Pair) -> Box:
     """The theoretical field of a unit, given as (row, column) from 0.
@@ -61,18 +66,15 @@ def box_of(field: Field, unit: Pair) -> Box:
     Box(top=5, bottom=5, left=7, right=7)
     """
     (top, bottom), (left, right) = (
-        (axis.lo + place * axis.stride, axis.hi + place * axis.stride)
-        for axis, place in zip((field.height, field.width), unit, strict=True)
+        axis.span(place) for axis, place in zip((field.height, field.width), unit, strict=True)
     )
     return Box(top, bottom, left, right)
 
 
 def centre_of(field: Field, unit: Pair) -> tuple[float, float]:
     """The (row, column) of the pixel on which a unit is centred; a half between two."""
-    height, width = (
-        axis.start + place * axis.stride for axis, place in zip((field.height, field.width), unit, strict=True)
-    )
-    return height, width
+    box = box_of(field, unit)
+    return (box.top + box.bottom) / 2, (box.left + box.right) / 2
 
 
 def unit_at(field: Field, units: Pair, point: tuple[float, float]) -> Pair:
@@ -93,7 +95,7 @@ def pixels_inside(axis: Axis, unit: int, pixels: int) -> int:
     >>> pixels_inside(Axis(stride=2, lo=-3, seen=0b1111111, place=-1), unit=0, pixels=224)
     4
     """
-    first, last = axis.lo + unit * axis.stride, axis.hi + unit * axis.stride
+    first, last = axis.span(unit)
     return max(min(last, pixels - 1) - max(first, 0) + 1, 0)
 
 
@@ -115,15 +117,26 @@ def field_profile(network: ResNetSpec | str | nn.Module, image_size: tuple[int, 
             "kind": layer.kind,
             "depth": depths[here],
             **_seen(field, units_of(graph[here], field), (shape[1], shape[2])),
-            "paths": paths.number,
-            "shortest": paths.shortest,
-            "longest": paths.longest,
-            "mean": paths.mean,
+            "paths": paths and paths.number,
+            "shortest": paths and paths.shortest,
+            "longest": paths and paths.longest,
+            "mean": paths and paths.mean,
         }
         for here, (layer, field, paths) in enumerate(zip(label(graph), fields, path_sweep(graph), strict=True))
-        if field is not None and paths is not None
+        if field is not None
     ]
-    return FieldProfile(graph, fields, shape, places, pd.DataFrame(rows))
+    return FieldProfile(graph, fields, shape, places, _table(rows))
+
+
+def _table(rows: list[dict[str, object]]) -> pd.DataFrame:
+    """The rows; whole numbers stay so beside None, however large."""
+    table = pd.DataFrame(rows)
+    for column in _PATHS:
+        table[column] = pd.Series([row[column] for row in rows], dtype=object)
+    return table
+
+
+_PATHS = ("paths", "shortest", "longest", "mean")
 
 
 def _seen(field: Field, units: Pair, image: Pair) -> dict[str, object]:
@@ -138,6 +151,7 @@ def _seen(field: Field, units: Pair, image: Pair) -> dict[str, object]:
         "units": units,
         **pairs,
         "receptive_field": max(field.height.size, field.width.size),
+        "even": field.even,
         "aligned": field.aligned,
         "global_context": field.global_context,
         "inside": (height, width),

@@ -58,7 +58,8 @@ _ALL: Paths = Paths(1, np.array([1], dtype=object), 1, 1)
 def path_sweep(graph: Sequence[Operator]) -> list[Paths | None]:
     """The paths to each operator of a graph; None where its map has no local field (`field_sweep`).
 
-    A gate that was made from the whole map, as in squeeze-and-excitation, weighs paths and is none.
+    A gate that was made from the whole map, as in squeeze-and-excitation, weighs paths and is none. Behind an enlarged
+    map a path's field depends on the unit that it leads to: there it is None too.
 
     Raises:
         UnknownOperator, NoField: as `field_sweep`.
@@ -67,14 +68,13 @@ def path_sweep(graph: Sequence[Operator]) -> list[Paths | None]:
     paths: list[Paths | None] = []
     for operator in graph:
         came: list[Field | None] = [IMAGE_FIELD if made_by == IMAGE else fields[made_by] for made_by in operator.inputs]
-        ways = [
-            before._taller(seen.height.size - field.height.size)
-            for made_by, field, seen in zip(operator.inputs, came, by_input(operator, came), strict=True)
-            if field is not None
-            and seen is not None
-            and (before := _ALL if made_by == IMAGE else paths[made_by]) is not None
-        ]
-        paths.append(_together(ways) if ways else None)
+        ways: list[Paths | None] = []
+        for made_by, field, seen in zip(operator.inputs, came, by_input(operator, came), strict=True):
+            if field is not None and seen is not None:
+                before = _ALL if made_by == IMAGE else paths[made_by]
+                taller = seen.height.size - field.height.size
+                ways.append(before._taller(taller) if before is not None and seen.even else None)
+        paths.append(_together(ways))
     return paths
 
 
@@ -98,12 +98,15 @@ def path_table(network: ResNetSpec | str, image_size: tuple[int, int] | None = N
     return table
 
 
-def _together(ways: list[Paths]) -> Paths:
-    """All paths of several sets."""
-    if len(ways) == 1:
-        return ways[0]
-    least = min(way.least for way in ways)
-    counts = np.zeros(max(way.longest for way in ways) - least + 1, dtype=object)
-    for way in ways:
+def _together(ways: list[Paths | None]) -> Paths | None:
+    """All paths of several sets; None where there are none, or those of one are unknown."""
+    known = [way for way in ways if way is not None]
+    if not known or len(known) < len(ways):
+        return None
+    if len(known) == 1:
+        return known[0]
+    least = min(way.least for way in known)
+    counts = np.zeros(max(way.longest for way in known) - least + 1, dtype=object)
+    for way in known:
         counts[way.least - least : way.longest - least + 1] += way.counts
-    return Paths(least, counts, sum(way.number for way in ways), sum(way.total for way in ways))
+    return Paths(least, counts, sum(way.number for way in known), sum(way.total for way in known))

@@ -68,7 +68,8 @@ class Window:
 class Source:
     """Where the numbers along one axis of an output come from: number i from `reach` places, from start + i * step on.
 
-    `axis` is the input's, counted from its last, -1; the places are `apart` from each other.
+    `axis` is the input's, counted from its last, -1; the places are `apart` from each other. In an enlarged map that
+    holds for number i p; `between` has (start, reach) of the p - 1 numbers from one such to the next.
     """
 
     axis: int
@@ -76,6 +77,7 @@ class Source:
     start: int = 0
     reach: int = 1
     apart: int = 1
+    between: tuple[Pair, ...] = ()
 
 
 Origin = tuple[Source | None, ...]  # an entry an axis; None where it is new, or all of an axis went into it
@@ -497,12 +499,66 @@ _combine("arithmetic", operator.sub, operator.truediv, operator.pow, operator.ne
 _combine("arithmetic", torch.clamp, "exp", torch.exp, "sqrt", "sqrt_", torch.sqrt, "rsqrt", origins=POINTWISE)
 _combine("arithmetic", torch.rsqrt, "square", torch.square, torch.maximum, torch.addcmul, origins=POINTWISE)
 _combine("reshape", nn.ChannelShuffle, origins=POINTWISE)
-# Between two pixels they invent some, which see more or less than their neighbours.
-_combine("upsample", nn.Upsample, F.interpolate, origins=None)
 _combine("reshape", nn.PixelShuffle, origins=None)
 # Pixels that are pushed over an edge and come back at the other.
 _combine("reshape", "roll", torch.roll, "repeat_interleave", origins=None)
 _combine("pool", torch.avg_pool1d, origins=None)
+
+
+@_functions(F.interpolate)
+def _interpolate(
+    x: Activation,
+    size: Any = None,
+    scale_factor: Any = None,
+    mode: str = "nearest",
+    align_corners: bool | None = None,
+    recompute_scale_factor: bool | None = None,
+    antialias: bool = False,
+) -> Effect:
+    output = _ask_meta(
+        F.interpolate, x, size, scale_factor, mode, align_corners, recompute_scale_factor, antialias=antialias
+    )
+    if (
+        len(x.shape) != 4
+        or mode not in _RESIZES
+        or align_corners
+        or antialias
+        or not _by_sizes(x, output, scale_factor)
+    ):
+        return Effect("upsample", output)
+    sources = [_resize(axis, x.shape[axis], output.shape[axis], mode) for axis in (-2, -1)]
+    return Effect("upsample", output, origins=((Source(-4), Source(-3), *sources),))
+
+
+@_modules(nn.Upsample)
+def _upsample(m: nn.Upsample, x: Activation) -> Effect:
+    effect: Effect = _interpolate(x, m.size, m.scale_factor, m.mode, m.align_corners, m.recompute_scale_factor)
+    return effect
+
+
+_RESIZES: dict[str, Callable[[int, int, int], Pair]] = {  # first place, and how many, behind number i of n to m
+    "nearest": lambda i, n, m: (i * n // m, 1),
+    "nearest-exact": lambda i, n, m: ((2 * i + 1) * n // (2 * m), 1),
+    # i's centre lies ((2i + 1) n - m) / 2m places from the first one's: between two, or on one
+    "bilinear": lambda i, n, m: (((2 * i + 1) * n - m) // (2 * m), 2 if ((2 * i + 1) * n - m) % (2 * m) else 1),
+}
+
+
+def _by_sizes(x: Activation, output: Activation, scale_factor: Any) -> bool:
+    """Whether the two sizes alone say where each number comes from: a factor that was rounded to them does not."""
+    if scale_factor is None:
+        return True
+    factors = scale_factor if isinstance(scale_factor, tuple | list) else (scale_factor, scale_factor)
+    return all(n * factor == m for n, factor, m in zip(x.shape[-2:], factors, output.shape[-2:], strict=True))
+
+
+def _resize(axis: int, n: int, m: int, mode: str) -> Source | None:
+    """Where m numbers come from that are made of n; None where all are made of one."""
+    if n == 1 < m:
+        return None
+    period, step = m // math.gcd(n, m), n // math.gcd(n, m)
+    (start, reach), *between = (_RESIZES[mode](i, n, m) for i in range(period))
+    return Source(axis, step, start, reach, between=tuple(between))
 
 
 @_functions(torch.cat, torch.concat)

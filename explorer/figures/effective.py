@@ -59,7 +59,7 @@ def depth_animation(
         [*_heat(effective[place] if effective else None, picture), _outline(field, unit, name), _cross(field, unit)]
         for place, (name, field, unit) in enumerate(steps)
     ]
-    names = [f"{name}: {_side(field)} px" for name, field, _ in steps]
+    names = [f"{name}: {_side(field, unit)} px" for name, field, unit in steps]
     frames = [go.Frame(data=content, name=name) for content, name in zip(contents, names, strict=True)]
     figure = go.Figure(contents[-1], _over(picture, [(field, unit) for _, field, unit in steps]), frames)
     still = {"mode": "immediate", "frame": {"duration": 0, "redraw": True}, "transition": {"duration": 0}}
@@ -230,7 +230,7 @@ def _outline(field: Field, unit: Pair, layer: str | None = None) -> go.Scatter:
         y=[top, top, bottom, bottom, top],
         mode="lines",
         line={"color": _BOX, "width": 3},
-        name=f"{f'{layer}, ' if layer else ''}theoretical field, {_side(field)} px",
+        name=f"{f'{layer}, ' if layer else ''}theoretical field, {_side(field, unit)} px",
         hovertemplate="row %{y}, column %{x}<extra></extra>",
     )
 
@@ -247,8 +247,8 @@ def _cross(field: Field, unit: Pair) -> go.Scatter:
     )
 
 
-def _side(field: Field) -> str:
-    height, width = field.height.size, field.width.size
+def _side(field: Field, unit: Pair) -> str:
+    height, width = box_of(field, unit).size
     return f"{height:,}" if height == width else f"{height:,} x {width:,}"
 
 

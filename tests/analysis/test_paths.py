@@ -7,6 +7,7 @@ from math import comb
 import pytest
 from hypothesis import given
 from strategies import FEW, specs
+from torch import nn
 
 from explorer.analysis.graph import IMAGE, Operator
 from explorer.analysis.layers import operators
@@ -97,6 +98,31 @@ def test_the_longest_path_has_the_field_of_the_map_where_branches_are_aligned() 
             assert (field is None) == (paths is None)
             if field is not None and paths is not None and field.aligned:
                 assert paths.longest == field.height.size
+
+
+def test_behind_an_enlarged_map_no_path_has_a_field_of_its_own() -> None:
+    """Of which size it is depends on the unit that the path leads to; a path beside it is lost in the count too."""
+    graph = operators("hrnet_w18_small")
+    fields, found = field_sweep(graph), path_sweep(graph)
+    first = next(here for here, field in enumerate(fields) if field is not None and not field.even)
+    behind = {first}
+    for here, operator in enumerate(graph):
+        if fields[here] is not None and behind & {*operator.inputs}:
+            behind.add(here)
+    known = {here for here, paths in enumerate(found) if paths is not None}
+    enlarged = {here for here, field in enumerate(fields) if field is not None and not field.even}
+    assert graph[first].name == "stage2.0.fuse_layers.0.1.2"
+    assert behind <= enlarged | {here for here, paths in enumerate(found) if paths is None}
+    assert not known & (behind | enlarged)
+    assert len(known) > 80
+    assert all(fields[here] is not None for here in known)
+
+
+def test_a_path_through_an_enlarged_map_stays_unknown_when_windows_are_even_again() -> None:
+    net = nn.Sequential(nn.Conv2d(1, 1, 2, 2), nn.Upsample(scale_factor=2), nn.AvgPool2d(2, 2), nn.Conv2d(1, 1, 3))
+    graph = operators(net, (32, 32))
+    assert [field is not None and field.even for field in field_sweep(graph)] == [True, False, True, True]
+    assert [paths is not None for paths in path_sweep(graph)] == [True, False, False, False]
 
 
 @given(specs())

@@ -10,20 +10,20 @@ from explorer.figures.theme import config
 from explorer.jobs import Progress
 from explorer.pages import parts, pictures, runs
 from explorer.pages.receptive_field_sections import measuring
-from explorer.pages.receptive_field_sections.seen import Seen
+from explorer.pages.receptive_field_sections.seen import Seen, first
 
 _LAYERS = 12  # of each network
 
 LITERATURE = """
 **What theory says.** In a plain stack of convolutions with random weights and no activation functions the gradient of a
-unit is the product of many random sums, and its shape over the image tends to a Gaussian: with $n$ layers the
-theoretical field grows like $n$, the Gaussian's width only like $\\sqrt{n}$, so the part of the field that is used
-shrinks like $1/\\sqrt{n}$ (Luo et al. 2016, arXiv 1701.04128, sections 2 and 3). ReLU keeps the shape roughly;
-strides and dilation widen the effective field; training widened it in both of their experiments (section 3.3).
+unit is a sum over very many paths, and its shape over the image tends to a Gaussian: with $n$ layers the theoretical
+field grows like $n$, the Gaussian's width only like $\\sqrt{n}$, so the part of the field that is used shrinks like
+$1/\\sqrt{n}$. Strides and dilation widen the effective field, shortcuts make it smaller, and training widened it in
+the authors' experiments (Luo, Li, Urtasun & Zemel 2016, [arXiv 1701.04128](https://arxiv.org/abs/1701.04128)).
 
-**What to expect here.** The curves are measured on the networks above, not on that model. Shortcuts carry short paths,
-whose fields are small, so a residual net of many layers uses less of its theoretical field than a plain one of the same
-depth. Layers behind global context (squeeze-and-excitation) also answer to pixels outside of the box.
+**What to expect here.** The curves are measured on the networks above, not on that model. A residual net has short
+paths with small fields, and uses less of its theoretical field than its plain twin. Layers behind global context
+(squeeze-and-excitation, group norm) answer to pixels outside of the box as well.
 
 **What it does not say.** A gradient tells how the unit would answer to a small change of a pixel at these very images;
 it is no proof that the pixel does or does not bear on the decision.
@@ -38,9 +38,7 @@ def show(seen: Seen) -> None:
     """
     options = measuring.subjects(seen)
     state = st.session_state
-    state["effective_nets"] = [key for key in state.get("effective_nets", []) if key in options] or [
-        measuring.first(seen)
-    ]
+    state["effective_nets"] = [key for key in state.get("effective_nets", []) if key in options] or [first(seen)]
     chosen = st.multiselect(
         "Networks",
         list(options),

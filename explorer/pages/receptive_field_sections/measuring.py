@@ -135,11 +135,6 @@ def subject(seen: Seen, key: str) -> Subject:
     )
 
 
-def first(seen: Seen) -> str:
-    """The network to begin with: the first ResNet, else the first of all."""
-    return next((name for name in seen.profiles if "resnet" in name), next(iter(seen.profiles)))
-
-
 def images_and_seeds(key: str, picture: Picture) -> tuple[str, list[Image.Image] | None, int]:
     """Draw what to measure on: its name, the pictures (None for patterns), and how many draws of initial weights."""
     on = st.selectbox(

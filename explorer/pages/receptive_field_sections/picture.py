@@ -5,7 +5,7 @@ from PIL import Image
 from streamlit.delta_generator import DeltaGenerator
 
 from explorer.analysis.effective import MASS, EffectiveField, by_depth, effective_table
-from explorer.analysis.fields import centre_of, pixels_inside, unit_at
+from explorer.analysis.fields import box_of, centre_of, pixels_inside, unit_at
 from explorer.analysis.receptive import Field
 from explorer.analysis.rules import Pair
 from explorer.attribution import Picture
@@ -16,7 +16,7 @@ from explorer.jobs import Progress
 from explorer.pages import parts, pictures, runs
 from explorer.pages.receptive_field_sections import measuring
 from explorer.pages.receptive_field_sections.measuring import Subject
-from explorer.pages.receptive_field_sections.seen import Seen, both
+from explorer.pages.receptive_field_sections.seen import Seen, both, first
 
 _STEPS = 16  # layers of the animation
 
@@ -31,7 +31,7 @@ def show(seen: Seen) -> None:
     with controls:
         options = measuring.subjects(seen)
         if st.session_state.get("sight_net") not in options:
-            st.session_state["sight_net"] = measuring.first(seen)
+            st.session_state["sight_net"] = first(seen)
         key = st.selectbox(
             "Network",
             list(options),

@@ -21,11 +21,16 @@ class Seen:
     profiles: Mapping[str, FieldProfile]
 
 
+def first(seen: Seen) -> str:
+    """The network to begin with: the first ResNet, else the first of all."""
+    return next((name for name in seen.profiles if "resnet" in name), next(iter(seen.profiles)))
+
+
 def one(seen: Seen) -> str:
     """Draw the choice of one network among them, the same in every section; its name on the page."""
     names = list(seen.profiles)
     if st.session_state.get("field_net") not in names:
-        st.session_state["field_net"] = names[-1]
+        st.session_state["field_net"] = first(seen)
     name: str = st.selectbox(
         "Network",
         names,

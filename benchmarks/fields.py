@@ -56,3 +56,4 @@ def main(rounds: int = 5) -> None:
         figures = (f"{traced:.0f}", f"{sweep:.1f}", f"{paths:.1f}", exported, share, aim)
         rows.append((name, f"{len(graph):,}", *figures))
     show(rows)
+    gc.unfreeze()  # else what export imports complains at exit of what it cannot free

@@ -205,7 +205,7 @@ def _heat(effective: EffectiveField | None, picture: Image.Image) -> list[Any]:
         zmax=1,
         colorscale=_HEAT_SCALE,
         showscale=False,
-        hovertemplate="row %{y}, column %{x}: inside the strongest %{z:.0%}<extra></extra>",
+        hoverinfo="skip",  # else it takes the clicks that are for the units
     )
     lines = [
         go.Contour(

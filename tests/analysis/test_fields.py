@@ -172,6 +172,24 @@ def test_a_network_without_a_field_is_refused_in_a_sentence() -> None:
         field_profile("vgg16", (8, 8))
 
 
+def test_behind_an_enlarged_map_each_unit_has_its_own_box_and_no_row_is_missing() -> None:
+    profile, fields = field_profile("hrnet_w18_small"), receptive_fields("hrnet_w18_small")
+    table = profile.table
+    assert table["operator"].tolist() == fields.index[fields["size"].notna()].tolist()
+    assert table["even"].tolist() == fields["even"][fields["size"].notna()].tolist()
+    uneven = table[~table["even"].astype(bool)]
+    assert len(uneven) > 100
+    assert uneven["paths"].isna().all()
+    for row in uneven.iloc[::20].itertuples():
+        field = profile.fields[row.operator]
+        assert field is not None
+        assert {box_of(field, (unit, unit)).bottom - box_of(field, (unit, unit)).top + 1 for unit in range(8)} >= {
+            row.size[0]
+        }
+        first, final = field.height.span(row.units[0] // 2)
+        assert row.inside[0] == sum(0 <= pixel < 224 for pixel in range(first, final + 1))
+
+
 # --- boxes and units
 
 

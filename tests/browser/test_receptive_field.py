@@ -82,7 +82,10 @@ def test_a_unit_is_clicked_on_an_uploaded_picture_and_followed_through_depth(pag
     units.nth(8).scroll_into_view_if_needed()
     box = units.nth(8).bounding_box()
     assert box is not None
-    page.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    page.wait_for_timeout(500)  # a click counts for the point that the pointer is known to be over
+    page.mouse.down()
+    page.mouse.up()
     expect(metric(page, "Centre")).to_have_text("32, 32")  # unit 1, 1 at a stride of 32
     page.get_by_text("Through depth", exact=True).click()
     chart = page.get_by_test_id("stPlotlyChart").first

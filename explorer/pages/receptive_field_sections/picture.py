@@ -260,7 +260,7 @@ def _numbers(subject: Subject, operator: int, unit: Pair, effective: EffectiveFi
     row = st.container(horizontal=True)
     row.metric(
         "Field, px",
-        both(*(axis.size for axis in axes)),
+        both(*box_of(field, unit).size),
         help="Side of the box, what lies outside of the image included.",
     )
     row.metric(

@@ -18,6 +18,7 @@ ASSET = Path(__file__).parents[1] / "assets" / "screenshot.png"
 NETS = ("resnet18", "resnet152", "resnext101_32x8d", "cifar_resnet1202")
 OTHERS = {  # the pages whose links hold what they show
     "compare": ("view", ("table", "accuracy", "size", "where", "depth", "layers", "speed")),
+    "receptive_field": ("field", ("depth", "picture", "effective", "paths", "stories", "use", "table")),
     "building_blocks": (
         "panel",
         ("bottleneck", "stacked", "inception", "depthwise", "shortcuts", "output-size", "separable", "pooled-head"),

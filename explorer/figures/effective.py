@@ -188,7 +188,7 @@ def _centres(field: Field, units: Pair, grid: bool) -> go.Scatter:
         customdata=places,
         mode="markers",
         marker={"size": 7, "color": "white", "opacity": 0.75, "line": {"color": "black", "width": 1}},
-        name="units" if step == 1 else f"every {step}th unit",
+        name="units" if step == 1 else f"one unit in {step**2}",
         hovertemplate="unit %{customdata[0]}, %{customdata[1]}: row %{y}, column %{x}<extra></extra>",
     )
 

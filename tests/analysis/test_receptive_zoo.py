@@ -387,7 +387,7 @@ def compare(name: str, thin: bool = True) -> tuple[int, int, int]:
             with answers, torch.no_grad(), suppress(EnoughError):
                 model(image.expand(shape))
             if answers.here < last:
-                raise DifferenceError(f"{graph[answers.here].name} was not met.")
+                raise RuntimeError(f"On this image {graph[answers.here].name} was not met.")
 
         run(chosen(graph, axes, side, 1000 if thin else 60), 1 if thin else sides[3 - place])
     return counts[0], counts[1], counts[2]

@@ -253,3 +253,42 @@ def test_nothing_is_filled_on_meta_and_all_is_filled_elsewhere() -> None:
         layer = nn.Linear(50, 50)
     assert layer.weight.std() > 0.01
     assert layer.weight.abs().max() <= 50**-0.5
+
+
+@pytest.mark.parametrize(
+    "name", ["cifar_resnet20", "alexnet_2012", "googlenet", "regnet_y_400mf", "timm/mobilenetv1_100", "resnet18 width=8"]
+)
+def test_a_network_starts_with_the_weights_that_its_code_draws(name: str) -> None:
+    model = zoo.initialised(name, 3)
+    assert model.training
+    again, other = zoo.initialised(name, 3), zoo.initialised(name, 4)
+    meta = network(name)[0].state_dict()
+    drawn = 0
+    for key, value in model.state_dict().items():
+        assert value.device.type == "cpu"
+        assert value.shape == meta[key].shape
+        assert value.isfinite().all()
+        assert torch.equal(value, again.state_dict()[key]), key
+        drawn += not torch.equal(value, other.state_dict()[key])
+    convolutions = sum(isinstance(module, nn.Conv2d) for module in model.modules())
+    assert drawn >= convolutions
+
+
+def test_the_weights_that_a_library_draws_are_its_own() -> None:
+    ours = zoo.initialised("torchvision/resnet18", 5).state_dict()
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(5)
+        theirs = torchvision.models.resnet18(weights=None).state_dict()
+    assert all(torch.equal(ours[key], value) for key, value in theirs.items())
+
+
+def test_drawing_weights_leaves_the_random_numbers_as_they_were() -> None:
+    before = torch.get_rng_state()
+    zoo.initialised("cifar_resnet20", 0)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_weights_are_for_the_image_size_that_is_asked_for() -> None:
+    with pytest.raises(SpecError):
+        zoo.initialised("resnet50", 0, (8, 8))
+    assert zoo.initialised("cifar_resnet20", 0, (64, 48)) is not None

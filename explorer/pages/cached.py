@@ -8,7 +8,8 @@ import gc
 import os
 import threading
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import streamlit as st
@@ -18,7 +19,9 @@ from explorer.spec import ResNetSpec
 
 if TYPE_CHECKING:
     import pandas as pd
+    from PIL import Image
 
+    from explorer.analysis.effective import EffectiveField
     from explorer.analysis.fields import FieldProfile
     from explorer.analysis.likeness import Fit, Likeness
     from explorer.analysis.profile import Profile
@@ -163,6 +166,28 @@ def _present(owner: str) -> str:
     if timer := _leaving.pop(owner, None):
         timer.cancel()
     return owner
+
+
+@st.cache_resource(show_spinner=False)
+def samples(names: tuple[str, ...]) -> "list[Image.Image]":
+    """Some of scikit-image's pictures, decoded; shared by all sessions, so nobody changes them."""
+    from explorer.attribution import read_image
+
+    return [read_image(sample_picture(name), name).image for name in names]
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """What effective fields depend on, and how they are measured."""
+
+    question: Hashable
+    measure: "Callable[[], list[EffectiveField]]" = field(compare=False)
+
+
+@st.cache_resource(show_spinner=False)
+def measurements() -> "Callable[[Measurement], list[EffectiveField]]":
+    """Effective fields with a memory, for worker threads: a class asks for the same ones. One takes half a megabyte."""
+    return functools.lru_cache(maxsize=128)(lambda measurement: measurement.measure())
 
 
 @st.cache_data(max_entries=16, show_spinner=False)

@@ -58,7 +58,13 @@ def choose() -> Picture | None:
 
 def samples() -> list[Image.Image]:
     """Every sample."""
-    return [read_image(cached.sample_picture(name), title).image for name, title in _SAMPLES.items()]
+    return cached.samples(tuple(_SAMPLES))
+
+
+def sample_name() -> str | None:
+    """The chosen picture's name if it is a sample, which everyone may have; None if it is somebody's own."""
+    known: tuple[str, Picture] | None = st.session_state.get("picture")
+    return known[0] if known is not None and known[0].startswith("sample ") else None
 
 
 def fitted(picture: Image.Image, width: int, height: int) -> Image.Image:

@@ -3,9 +3,11 @@
 import io
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 from polling import until
 from streamlit.testing.v1 import AppTest
 
@@ -155,6 +157,30 @@ def test_a_net_that_takes_other_channels_is_measured_on_patterns_and_said_to_be_
     app.selectbox(key="sight_on").set_value("patterns")
     until(app.run(), measured)
     assert not app.error
+
+
+def test_what_one_person_measured_on_a_sample_nobody_measures_again_but_uploads_are_forgotten(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    measured_nets: list[object] = []
+    measure = measuring.initial_fields
+
+    def counted(network: object, *args: Any, **settings: Any) -> Any:
+        measured_nets.append(network)
+        return measure(network, *args, **settings)
+
+    monkeypatch.setattr(measuring, "initial_fields", counted)
+    net = f"{SMALL} width=9"  # of no other test
+    for _ in range(2):
+        sight(net)
+    assert len(measured_nets) == 1
+    image = io.BytesIO()
+    Image.new("RGB", (40, 50), "teal").save(image, "PNG")
+    for number in (2, 3):
+        app = start("picture", net, picture_source="Upload")
+        app.file_uploader(key="upload").set_value(("teal.png", image.getvalue(), "image/png"))
+        until(app.run(), measured)
+        assert len(measured_nets) == number
 
 
 # --- by depth

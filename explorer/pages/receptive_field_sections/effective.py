@@ -54,7 +54,7 @@ def show(seen: Seen) -> None:
         right.info("Choose a picture file, or switch to a sample.", icon=":material/add_photo_alternate:")
         return
     with right:
-        on, images, seeds = measuring.images_and_seeds("effective", picture)
+        on = measuring.asked("effective", picture)
     subjects = {options[key]: measuring.subject(seen, key) for key in chosen}
     if not subjects:
         st.info("Choose a network whose effective field shall be measured.", icon=":material/visibility:")
@@ -67,10 +67,10 @@ def show(seen: Seen) -> None:
             def part(fraction: float, text: str, place: int = place, title: str = title) -> None:
                 progress.report((place + fraction) / len(subjects), f"{title}: {text}")
 
-            found[title] = subject.measured(by_depth(subject.profile, _LAYERS), images, seeds, None, part)
+            found[title] = subject.measured(by_depth(subject.profile, _LAYERS), on, None, part)
         return found
 
-    question = (tuple(subject.key for subject in subjects.values()), on, seeds, None if images is None else picture)
+    question = (tuple(subject.key for subject in subjects.values()), *on.question)
     found = runs.outcome("effective_run", question, measuring_them)
     if found is None:
         return
@@ -95,8 +95,8 @@ def show(seen: Seen) -> None:
     st.caption(
         f"Measured now for the unit in the middle of each map, at up to {_LAYERS} depths: the side of a square of as "
         "many pixels as the rows and columns enclose that hold 95% of the absolute gradient, averaged over "
-        f"{measuring.ON[on]}"
-        + (f" and {seeds} draws of weights where they are initial" if seeds > 1 else "")
+        f"{measuring.ON[on.kind]}"
+        + (f" and {on.seeds} draws of weights where they are initial" if on.seeds > 1 else "")
         + ". Open dots: the theoretical field leaves the image, so the image cuts the effective one too; choose a "
         "larger image above to see it whole. Batch norm uses the statistics of the images, as constants, where weights "
         "are initial, and its stored ones where they are trained."

@@ -59,6 +59,26 @@ COLUMNS: dict[str, Any] = {
 }
 
 
+@dataclass(frozen=True, eq=False)
+class Asked:
+    """What to measure on: the pictures, None for patterns, and how many draws of initial weights.
+
+    `sample` is the picture's name if everyone has it; `memory` keeps what was measured on such ones.
+    """
+
+    kind: str
+    picture: Picture | None
+    sample: str | None
+    images: Sequence[Image.Image] | None
+    seeds: int
+    memory: Callable[[cached.Measurement], list[EffectiveField]]
+
+    @property
+    def question(self) -> tuple[object, ...]:
+        """What a measurement depends on."""
+        return self.kind, self.picture, self.seeds
+
+
 @dataclass(frozen=True)
 class Subject:
     """A network whose units are looked at: with the weights that it starts from, or trained."""
@@ -85,32 +105,37 @@ class Subject:
         return pictures.fitted(picture, width, height)
 
     def measured(
-        self,
-        operators: Sequence[int],
-        images: Sequence[Image.Image] | None,
-        seeds: int,
-        units: Sequence[Pair] | None,
-        report: Callable[[float, str], None],
+        self, operators: Sequence[int], on: Asked, units: Sequence[Pair] | None, report: Callable[[float, str], None]
     ) -> list[EffectiveField]:
-        """The effective fields behind some operators; on pictures, or on patterns where there are none.
+        """The effective fields behind some operators, of the units in the middle or of these; for a worker thread.
 
-        Weights that are not on this machine are fetched first.
+        Weights that are not on this machine are fetched first. What somebody measured before on pictures that all have
+        is not measured again.
         """
+
+        def measure() -> list[EffectiveField]:
+            if self.checkpoint is None:
+                return initial_fields(
+                    self.network, self.profile, operators, self._taken(on), seeds=on.seeds, units=units, report=report
+                )
+            trained = load(self.checkpoint, report)
+            return trained_fields(trained, self.profile, operators, self._taken(on), units=units, report=report)
+
+        if on.images is not None and on.sample is None:
+            return measure()
+        seeds = on.seeds if self.checkpoint is None else 1
+        question = (self.key, tuple(operators), None if units is None else tuple(units), on.kind, seeds, on.sample)
+        return on.memory(cached.Measurement(question, measure))
+
+    def _taken(self, on: Asked) -> Tensor:
+        """The images as the network takes them."""
         channels, height, width = self.profile.input_shape
+        if on.images is None:
+            return patterns(0, _PATTERNS, max(height, width), channels)[:, :, :height, :width]
         if self.checkpoint is None:
-            taken: Tensor
-            if images is None:
-                taken = patterns(0, _PATTERNS, max(height, width), channels)[:, :, :height, :width]
-            else:
-                taken = prepared(images, self.profile)
-            return initial_fields(self.network, self.profile, operators, taken, seeds=seeds, units=units, report=report)
-        trained = load(self.checkpoint, report)
-        preprocessing = trained.checkpoint.preprocessing
-        if images is None:
-            taken = patterns(0, _PATTERNS, height)
-        else:
-            taken = torch.cat([preprocessing.tensor(preprocessing.crop_of(image)) for image in images])
-        return trained_fields(trained, self.profile, operators, taken, units=units, report=report)
+            return prepared(on.images, self.profile)
+        preprocessing = REGISTRY[self.checkpoint].preprocessing
+        return torch.cat([preprocessing.tensor(preprocessing.crop_of(image)) for image in on.images])
 
 
 def subjects(seen: Seen) -> dict[str, str]:
@@ -135,9 +160,9 @@ def subject(seen: Seen, key: str) -> Subject:
     )
 
 
-def images_and_seeds(key: str, picture: Picture) -> tuple[str, list[Image.Image] | None, int]:
-    """Draw what to measure on: its name, the pictures (None for patterns), and how many draws of initial weights."""
-    on = st.selectbox(
+def asked(key: str, picture: Picture) -> Asked:
+    """Draw what to measure on, and how many draws of initial weights."""
+    kind = st.selectbox(
         "Measured on",
         list(ON),
         index=1,
@@ -156,6 +181,8 @@ def images_and_seeds(key: str, picture: Picture) -> tuple[str, list[Image.Image]
         persist_state="session",
         help="How many draws of initial weights are averaged. A trained network has only one set of weights.",
     )
-    if on == "patterns":
-        return on, None, seeds
-    return on, [picture.image, *(pictures.samples() if on == "samples" else [])], seeds
+    memory = cached.measurements()
+    if kind == "patterns":
+        return Asked(kind, None, None, None, seeds, memory)
+    images = [picture.image, *(pictures.samples() if kind == "samples" else [])]
+    return Asked(kind, picture, pictures.sample_name(), images, seeds, memory)

@@ -8,14 +8,13 @@ from explorer.analysis.effective import MASS, EffectiveField, by_depth, effectiv
 from explorer.analysis.fields import box_of, centre_of, pixels_inside, unit_at
 from explorer.analysis.receptive import Field
 from explorer.analysis.rules import Pair
-from explorer.attribution import Picture
 from explorer.export.tables import csv, npy
 from explorer.figures.effective import depth_animation, section_chart, sight_chart
 from explorer.figures.theme import config
 from explorer.jobs import Progress
 from explorer.pages import parts, pictures, runs
 from explorer.pages.receptive_field_sections import measuring
-from explorer.pages.receptive_field_sections.measuring import Subject
+from explorer.pages.receptive_field_sections.measuring import Asked, Subject
 from explorer.pages.receptive_field_sections.seen import Seen, both, first
 
 _STEPS = 16  # layers of the animation
@@ -71,32 +70,30 @@ def show(seen: Seen) -> None:
             help="Measure how much the unit answers to each pixel: the gradient of the unit with respect to the image, "
             "its absolute value, averaged.",
         )
-        on, images, seeds = measuring.images_and_seeds("sight", picture)
+        on = measuring.asked("sight", picture)
+    shown = subject.shown(picture.image)
     if through:
-        _through(sight, subject, picture, operator, unit, (on, images, seeds) if effective else None)
+        _through(sight, subject, shown, operator, unit, on if effective else None)
     else:
-        _one(sight, subject, picture, operator, unit, (on, images, seeds) if effective else None, grid)
-
-
-_Asked = tuple[str, list[Image.Image] | None, int]  # what `measuring.images_and_seeds` gives
+        _one(sight, subject, shown, operator, unit, on if effective else None, grid)
 
 
 def _one(
     sight: DeltaGenerator,
     subject: Subject,
-    picture: Picture,
+    shown: Image.Image,
     operator: int,
     unit: Pair,
-    asked: _Asked | None,
+    on: Asked | None,
     grid: bool,
 ) -> None:
     """One unit of one layer."""
     name, field, units = subject.profile.graph[operator].name, _field(subject, operator), _units(subject, operator)
     with sight:
-        fields = _measured(subject, picture, [operator], [unit], asked)
+        fields = _measured(subject, [operator], [unit], on)
         effective = fields[0] if fields else None
         st.plotly_chart(
-            sight_chart(subject.shown(picture.image), field, units, unit, effective, grid=grid),
+            sight_chart(shown, field, units, unit, effective, grid=grid),
             key="sight_chart",
             on_select=_choose,
             selection_mode="points",
@@ -104,17 +101,16 @@ def _one(
             alt=f"The receptive field of unit {unit[0]}, {unit[1]} of {name} over the picture",
         )
         _numbers(subject, operator, unit, effective)
-    if effective is None or asked is None:
+    if effective is None or on is None:
         return
-    on, _, seeds = asked
-    seeds = 1 if subject.checkpoint else seeds
+    seeds = 1 if subject.checkpoint else on.seeds
     weights = "trained weights" if subject.checkpoint else "the weights that it starts from"
     st.caption(
         f"**Effective field** of unit {unit[0]}, {unit[1]} of {name}, with {weights}: the absolute gradient of the "
         "unit (all its channels, mixed with random signs) with respect to each pixel, each image of the same weight, "
-        f"averaged over {effective.averaged} gradients on {measuring.ON[on]}{_draws(seeds)}. The dotted line encloses "
-        "the smallest region with half of the gradient, the solid one that with 95%, after smoothing; the widths above "
-        "are of the gradient itself. Batch norm uses the statistics of the images, as constants, where weights are "
+        f"averaged over {effective.averaged} gradients on {measuring.ON[on.kind]}{_draws(seeds)}. The dotted line "
+        "encloses the smallest region with half of the gradient, the solid one that with 95%, after smoothing; the "
+        "widths above are of the gradient itself. Batch norm uses the statistics of the images, as constants, where weights are "
         "initial, and its stored ones where they are trained. What lies outside of the image is not measured."
     )
     st.plotly_chart(
@@ -138,7 +134,7 @@ def _draws(seeds: int) -> str:
 
 
 def _through(
-    sight: DeltaGenerator, subject: Subject, picture: Picture, operator: int, unit: Pair, asked: _Asked | None
+    sight: DeltaGenerator, subject: Subject, shown: Image.Image, operator: int, unit: Pair, on: Asked | None
 ) -> None:
     """Units of many layers at one place."""
     profile = subject.profile
@@ -146,10 +142,10 @@ def _through(
     centre = centre_of(_field(subject, operator), unit)
     units = [unit_at(_field(subject, step), _units(subject, step), centre) for step in steps]
     with sight:
-        fields = _measured(subject, picture, steps, units, asked)
+        fields = _measured(subject, steps, units, on)
         st.plotly_chart(
             depth_animation(
-                subject.shown(picture.image),
+                shown,
                 [
                     (profile.graph[step].name, _field(subject, step), place)
                     for step, place in zip(steps, units, strict=True)
@@ -233,19 +229,17 @@ def _field(subject: Subject, operator: int) -> Field:
 
 
 def _measured(
-    subject: Subject, picture: Picture, operators: list[int], units: list[Pair], asked: _Asked | None
+    subject: Subject, operators: list[int], units: list[Pair], on: Asked | None
 ) -> list[EffectiveField] | None:
     """The effective fields; None if nobody asked, or after drawing how far they are."""
-    if asked is None:
+    if on is None:
         runs.cancel("sight_run")
         return None
-    on, images, seeds = asked
 
     def measuring_them(progress: Progress) -> list[EffectiveField]:
-        return subject.measured(operators, images, seeds, units, progress.report)
+        return subject.measured(operators, on, units, progress.report)
 
-    question = (subject.key, tuple(operators), tuple(units), on, seeds, None if images is None else picture)
-    return runs.outcome("sight_run", question, measuring_them)
+    return runs.outcome("sight_run", (subject.key, tuple(operators), tuple(units), *on.question), measuring_them)
 
 
 def _numbers(subject: Subject, operator: int, unit: Pair, effective: EffectiveField | None) -> None:

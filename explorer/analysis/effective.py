@@ -387,9 +387,9 @@ class _Sums:
         images = images.detach().requires_grad_()
         report(0.0, "forward")
         answers = _answers(model, images, wanted, self._profile, self._units, generator)
-        for number, (operator, answer) in enumerate(answers.items()):
-            report((number + 1) / (len(answers) + 1), self._profile.graph[operator].name)
-            (gradients,) = torch.autograd.grad(answer, images, retain_graph=number + 1 < len(answers))
+        for number, (operator, answer) in enumerate(answers.items(), 1):
+            report(number / (len(answers) + 1), self._profile.graph[operator].name)
+            (gradients,) = torch.autograd.grad(answer, images, retain_graph=True)
             masses = gradients.abs().sum(1, dtype=torch.float64)
             totals = masses.sum((1, 2), keepdim=True)
             sound = (totals.isfinite() & (totals > 0)).flatten()

@@ -256,7 +256,7 @@ def test_nothing_is_filled_on_meta_and_all_is_filled_elsewhere() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["cifar_resnet20", "alexnet_2012", "googlenet", "regnet_y_400mf", "timm/mobilenetv1_100", "resnet18 width=8"]
+    "name", ["cifar_resnet20", "alexnet_2012", "googlenet", "regnet_y_400mf", "mobilenetv1_100", "resnet18 width=8"]
 )
 def test_a_network_starts_with_the_weights_that_its_code_draws(name: str) -> None:
     model = zoo.initialised(name, 3)

@@ -110,8 +110,8 @@ def _one(
         "unit (all its channels, mixed with random signs) with respect to each pixel, each image of the same weight, "
         f"averaged over {effective.averaged} gradients on {measuring.ON[on.kind]}{_draws(seeds)}. The dotted line "
         "encloses the smallest region with half of the gradient, the solid one that with 95%, after smoothing; the "
-        "widths above are of the gradient itself. Batch norm uses the statistics of the images, as constants, where weights are "
-        "initial, and its stored ones where they are trained. What lies outside of the image is not measured."
+        "widths above are of the gradient itself. Batch norm uses the statistics of the images, as constants, where "
+        "weights are initial, and its stored ones where they are trained. What lies outside the image is not measured."
     )
     st.plotly_chart(
         section_chart(effective),

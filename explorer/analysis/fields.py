@@ -10,7 +10,7 @@ from explorer.analysis.depth import operator_depths
 from explorer.analysis.graph import Operator, Place, followed
 from explorer.analysis.layers import label, model_and_input
 from explorer.analysis.paths import path_sweep
-from explorer.analysis.receptive import Axis, Field, field_sweep
+from explorer.analysis.receptive import Axis, Field, NoField, field_sweep
 from explorer.analysis.rules import Pair, Shape
 from explorer.spec import ResNetSpec
 
@@ -80,7 +80,7 @@ def centre_of(field: Field, unit: Pair) -> tuple[float, float]:
 def unit_at(field: Field, units: Pair, point: tuple[float, float]) -> Pair:
     """The unit of a map of (rows, columns) units whose centre is nearest to a pixel."""
     row, column = (
-        min(max(round((pixel - axis.start) / axis.stride), 0), count - 1)
+        min(range(count), key=lambda place: abs(sum(axis.span(place)) / 2 - pixel))
         for axis, count, pixel in zip((field.height, field.width), units, point, strict=True)
     )
     return row, column
@@ -103,7 +103,7 @@ def field_profile(network: ResNetSpec | str | nn.Module, image_size: tuple[int, 
     """The fields of a spec, of a network of the zoo or of a module; arguments and errors as for `receptive_fields`.
 
     >>> table = field_profile("resnet50").table
-    >>> table[["receptive_field", "shortest", "longest"]].iloc[-1].tolist()
+    >>> [int(table[column].iloc[-1]) for column in ("receptive_field", "shortest", "longest")]
     [427, 11, 427]
     """
     model, shape = model_and_input(network, image_size)
@@ -125,6 +125,8 @@ def field_profile(network: ResNetSpec | str | nn.Module, image_size: tuple[int, 
         for here, (layer, field, paths) in enumerate(zip(label(graph), fields, path_sweep(graph), strict=True))
         if field is not None
     ]
+    if not rows:
+        raise NoField("No unit of this network has a local receptive field: each sees the whole image from the start.")
     return FieldProfile(graph, fields, shape, places, _table(rows))
 
 

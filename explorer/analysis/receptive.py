@@ -156,10 +156,10 @@ def receptive_fields(network: ResNetSpec | str | nn.Module, image_size: tuple[in
         size, stride, start, padding: along both axes, and a pair (height, width) only where they differ. Unit i is
         centred on pixel start + i * stride (pixels from 0, a half where the size is even) and sees size pixels, the
         first of them -padding + i * stride. None where there is no local field.
-        even: whether all units see as much at even steps; None where there is no local field. Where not, behind an
-        enlarged map, size is the most that a unit sees, and start and padding are those of unit 0.
         aligned: whether all paths to it have one centre; None where there is no local field.
         global_context: whether it depends on the whole image too, or only; see `field_sweep`.
+        even: whether all units see as much at even steps; None where there is no local field. Where not, behind an
+        enlarged map, size is the most that a unit sees, and start and padding are those of unit 0.
 
     Raises:
         UnknownNetwork, UnknownOperator, DoesNotFit: as `layer_table`. UnknownOperator, NoField: as `field_sweep`.
@@ -178,9 +178,9 @@ def field_table(graph: Sequence[Operator]) -> pd.DataFrame:
     for number in ("size", "stride", "start", "padding"):
         values = [field and _both(getattr(field.height, number), getattr(field.width, number)) for field in fields]
         columns[number] = pd.Series(values, dtype=object)  # else pandas makes floats of integers beside None
-    columns["even"] = pd.Series([field and field.even for field in fields], dtype=object)
     columns["aligned"] = pd.Series([field and field.aligned for field in fields], dtype=object)
     columns["global_context"] = [field is None or field.global_context for field in fields]
+    columns["even"] = pd.Series([field and field.even for field in fields], dtype=object)
     return pd.DataFrame(columns)
 
 

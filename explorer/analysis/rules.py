@@ -518,15 +518,11 @@ def _interpolate(
     output = _ask_meta(
         F.interpolate, x, size, scale_factor, mode, align_corners, recompute_scale_factor, antialias=antialias
     )
-    if (
-        len(x.shape) != 4
-        or mode not in _RESIZES
-        or align_corners
-        or antialias
-        or not _by_sizes(x, output, scale_factor)
-    ):
+    known = len(x.shape) == 4 and mode in _RESIZES and not align_corners and not antialias
+    sides = [*zip(x.shape[-2:], output.shape[-2:], strict=True)]
+    if not known or not _by_sizes(sides, scale_factor) or not all(_rounds_so(n, m, mode) for n, m in sides):
         return Effect("upsample", output)
-    sources = [_resize(axis, x.shape[axis], output.shape[axis], mode) for axis in (-2, -1)]
+    sources = [_resize(axis, n, m, mode) for axis, (n, m) in zip((-2, -1), sides, strict=True)]
     return Effect("upsample", output, origins=((Source(-4), Source(-3), *sources),))
 
 
@@ -544,12 +540,20 @@ _RESIZES: dict[str, Callable[[int, int, int], Pair]] = {  # first place, and how
 }
 
 
-def _by_sizes(x: Activation, output: Activation, scale_factor: Any) -> bool:
-    """Whether the two sizes alone say where each number comes from: a factor that was rounded to them does not."""
+def _by_sizes(sides: Sequence[Pair], scale_factor: Any) -> bool:
+    """Whether the sizes alone say where each number comes from: a factor that was rounded to them does not."""
     if scale_factor is None:
         return True
     factors = scale_factor if isinstance(scale_factor, tuple | list) else (scale_factor, scale_factor)
-    return all(n * factor == m for n, factor, m in zip(x.shape[-2:], factors, output.shape[-2:], strict=True))
+    return all(n * factor == m for (n, m), factor in zip(sides, factors, strict=True))
+
+
+def _rounds_so(n: int, m: int, mode: str) -> bool:
+    """Whether PyTorch, which multiplies in single precision, takes the same places; from 2 to 82 it does not."""
+    if mode == "bilinear":
+        return True  # there it is the weight of a neighbour that is not quite zero
+    line = torch.arange(n, dtype=torch.float64, device="cpu").view(1, 1, 1, n)
+    return F.interpolate(line, (1, m), mode=mode).flatten().tolist() == [_RESIZES[mode](i, n, m)[0] for i in range(m)]
 
 
 def _resize(axis: int, n: int, m: int, mode: str) -> Source | None:

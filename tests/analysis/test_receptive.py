@@ -563,6 +563,7 @@ def test_an_unknown_operator_is_refused() -> None:
         (lambda x: F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=True), r"interpolate \(upsample\)"),
         (lambda x: F.interpolate(x, size=32, mode="bilinear", antialias=True), r"interpolate \(upsample\)"),
         (lambda x: F.interpolate(x[..., :63], scale_factor=0.5), r"interpolate \(upsample\)"),  # 63 / 2 is rounded
+        (lambda x: F.interpolate(x[..., :2, :2], scale_factor=41), r"interpolate \(upsample\)"),  # 41 * (1 / 41) < 1
         (lambda x: nn.PixelShuffle(2)(x), r"pixel_shuffle"),
         (lambda x: x @ x, r"matmul \(matmul\)"),
         (lambda x: F.conv1d(x.mean(1), torch.ones(4, 64, 3)), "conv1d"),

@@ -44,44 +44,28 @@ def wherever(x: Tensor) -> Tensor:
     return (x > 1e-3).to(x.dtype)
 
 
+SAME = {
+    *("batch_norm", "group_norm", "layer_norm", "rms_norm", "normalize", "local_response_norm", "softmax"),
+    *("relu", "relu6", "leaky_relu", "prelu", "elu", "gelu", "silu", "mish", "sigmoid", "tanh", "softplus"),
+    *("hardswish", "hardsigmoid", "hardtanh", "dropout", "dropout2d", "exp", "sqrt", "rsqrt", "square"),
+    *("clamp", "neg", "pow", "contiguous", "detach", "float", "type_as", "clone"),
+}
+MOVES = {
+    *("permute", "transpose", "unsqueeze", "squeeze", "chunk", "split", "unbind", "flatten", "unflatten"),
+    *("expand", "expand_as"),
+}
+BOTH = {
+    *("add", "iadd", "radd", "sub", "isub", "rsub", "mul", "imul", "rmul", "div", "truediv", "itruediv"),
+    *("maximum", "addcmul"),
+}
+
+
 class Answers(TorchFunctionMode):
     """While it is entered: each function returns one where its output depends on the pixel of the batch's entry.
 
     `place` is the axis of an image that is looked at, 2 or 3; `thin`: the other is one pixel wide. What comes of the
     whole image answers to nothing: a gate is no path.
     """
-
-    SAME = frozenset(
-        (
-            *("batch_norm", "group_norm", "layer_norm", "rms_norm", "normalize", "local_response_norm", "softmax"),
-            *("relu", "relu6", "leaky_relu", "prelu", "elu", "gelu", "silu", "mish", "sigmoid", "tanh", "softplus"),
-            *(
-                "hardswish",
-                "hardsigmoid",
-                "hardtanh",
-                "dropout",
-                "dropout2d",
-                "exp",
-                "sqrt",
-                "rsqrt",
-                "square",
-                "clamp",
-            ),
-            *("neg", "pow", "contiguous", "detach", "float", "type_as", "clone"),
-        )
-    )
-    MOVES = frozenset(
-        (
-            *("permute", "transpose", "unsqueeze", "squeeze", "chunk", "split", "unbind", "flatten", "unflatten"),
-            *("expand", "expand_as"),
-        )
-    )
-    BOTH = frozenset(
-        (
-            *("add", "iadd", "radd", "sub", "isub", "rsub", "mul", "imul", "rmul", "div", "truediv", "itruediv"),
-            *("maximum", "addcmul"),
-        )
-    )
 
     def __init__(self, pixels: int, place: int, thin: bool) -> None:
         super().__init__()
@@ -93,15 +77,15 @@ class Answers(TorchFunctionMode):
         own = [x for x in leaves((args, kwargs)) if not x.is_meta]
         if not own or name == "get" or name in ("size", "dim", "numel", "stride", "is_floating_point"):
             return target(*args, **kwargs)
-        if name in self.SAME:
+        if name in SAME:
             return own[0]
         if name in ("view", "reshape"):
             return args[0].reshape(*args[1:], **kwargs)
         if name == "getitem":
             return args[0][self.along(args[0], args[1])]
-        if name in self.MOVES:
+        if name in MOVES:
             return target(*args, **kwargs)
-        if name in self.BOTH:
+        if name in BOTH:
             return self.both([*own], torch.broadcast_shapes(*(x.shape for x in leaves((args, kwargs)))))
         mine = getattr(self, name, None)
         if mine is not None:

@@ -51,8 +51,6 @@ def field_lines(profiles: Mapping[str, FieldProfile]) -> pd.DataFrame:
 def _line(profile: FieldProfile) -> list[dict[str, Any]]:
     image = {"name": "image", "stage": "image", "depth": 0, "receptive_field": 1, "jump": 1, "start": 0.0}
     rows: list[dict[str, Any]] = [{**image, "shortest": 1, "longest": 1, "ends_stage": False}]
-    if profile.table.empty:
-        return [{**row, "share_of_depth": 0.0} for row in rows]
     table: Any = profile.table  # of whose rows the type checker knows nothing
     known = {row.operator: row for row in table[_LINE_COLUMNS].itertuples(index=False)}
     last = max(known)
@@ -114,7 +112,7 @@ def _crossing(graph: Sequence[Operator], known: Mapping[int, Any], last: int) ->
 
 
 def last_fields(profiles: Mapping[str, FieldProfile]) -> pd.DataFrame:
-    """The last local field of each network; one that has none has no row.
+    """The last local field of each network.
 
     Returns:
         net; receptive_field, the longer side in pixels, jump, its stride, both along that side; shortest and longest,
@@ -128,8 +126,6 @@ def last_fields(profiles: Mapping[str, FieldProfile]) -> pd.DataFrame:
     """
     rows: list[dict[str, object]] = []
     for net, profile in profiles.items():
-        if profile.table.empty:
-            continue
         row = profile.table.iloc[-1]
         side = 0 if row["size"][0] >= row["size"][1] else 1
         rows.append(

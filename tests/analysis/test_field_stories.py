@@ -189,15 +189,6 @@ def test_the_last_fields(name: str, field: int, jump: int, behind: int) -> None:
     assert line(name)["receptive_field"].iloc[-1] == field
 
 
-def test_a_network_without_any_local_field_is_an_image_and_no_more() -> None:
-    profile = field_profile(nn.Sequential(nn.Flatten(), nn.Linear(3 * 8 * 8, 2)), (8, 8))
-    assert profile.table.empty
-    rows = field_lines({"flat": profile})
-    assert rows[["name", "receptive_field", "share_of_depth"]].values.tolist() == [["image", 1, 0]]
-    assert last_fields({"flat": profile}).empty
-    assert "net" in last_fields({"flat": profile})
-
-
 def test_where_paths_are_unknown_the_line_goes_on_without_them() -> None:
     known = field_profile("resnet18")
     table = known.table.astype(dict.fromkeys(("paths", "shortest", "longest", "mean"), object))

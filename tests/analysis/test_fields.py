@@ -241,3 +241,9 @@ def test_every_spec_has_a_profile_whose_parts_agree(spec: ResNetSpec) -> None:
             part <= min(size, side) for part, size, side in zip(row.inside, row.size, profile.image, strict=True)
         )
         assert row.shortest <= row.mean <= row.longest <= row.size[0]
+
+
+def test_a_network_without_any_local_field_is_refused_in_a_sentence() -> None:
+    flat = nn.Sequential(nn.Flatten(), nn.Linear(3 * 8 * 8, 2))
+    with pytest.raises(NoField, match="No unit of this network has a local receptive field"):
+        field_profile(flat, (8, 8))

@@ -326,26 +326,3 @@ def test_gates_are_said() -> None:
     assert metrics(app)["Global context"][0] == "yes"
     other = start("resnet50d", field="table")
     assert metrics(other)["Aligned"][0] == "no"
-
-
-def flat(section: str) -> None:
-    from importlib import import_module
-
-    from torch import nn
-
-    from explorer.analysis.fields import field_profile
-    from explorer.pages.receptive_field_sections.seen import Seen
-
-    profile = field_profile(nn.Sequential(nn.Flatten(), nn.Linear(3 * 8 * 8, 2)), (8, 8))
-    module = import_module(f"explorer.pages.receptive_field_sections.{section}")
-    module.show(Seen({"flat_*net*": "vgg11"}, None, {"flat_*net*": profile}))
-
-
-@pytest.mark.parametrize("section", ["depth", "paths", "table"])
-def test_a_network_without_any_local_field_is_a_sentence_or_an_empty_table(section: str) -> None:
-    app = AppTest.from_function(flat, default_timeout=60, kwargs={"section": section}).run()
-    assert not app.exception
-    if section == "depth":
-        assert table(app).empty
-    else:
-        assert "flat_*net* has a local field" in app.info[0].value.replace("\\", "")

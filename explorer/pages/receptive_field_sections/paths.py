@@ -9,7 +9,6 @@ from explorer.figures.fields import path_sums_chart, paths_chart
 from explorer.figures.theme import config, exact
 from explorer.jobs import Progress
 from explorer.pages import parts, runs
-from explorer.pages.edge import plain
 from explorer.pages.receptive_field_sections.seen import Seen, one
 
 NOTE = """
@@ -28,9 +27,6 @@ def show(seen: Seen) -> None:
     with left:
         name = one(seen)
     table = seen.profiles[name].table
-    if table.empty:
-        st.info(plain(f"No unit of {name} has a local field."), icon=":material/public:")
-        return
     names = dict(zip(table["operator"], table["name"], strict=True))
     key = f"field_paths_layer {name}"
     if st.session_state.get(key) not in names:
@@ -52,7 +48,7 @@ def show(seen: Seen) -> None:
     wanted = {
         net: operator if net == name else int(profile.table["operator"].iloc[-1])
         for net, profile in seen.profiles.items()
-        if net == name or (every and not profile.table.empty)
+        if net == name or every
     }
 
     def counting(progress: Progress) -> dict[str, Paths]:

@@ -18,9 +18,6 @@ def show(seen: Seen) -> None:
     """A row an operator, and below it the numbers of the one clicked."""
     name = one(seen)
     profile = seen.profiles[name]
-    if profile.table.empty:
-        st.info(plain(f"No unit of {name} has a local field."), icon=":material/public:")
-        return
     search, kinds, stages = st.columns([2, 1, 1])
     text = search.text_input(
         "Search",

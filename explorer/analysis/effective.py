@@ -68,7 +68,7 @@ class EffectiveField:
     """What one unit answers to, the mean over images and seeds.
 
     operator, name: as in `FieldProfile.table`. unit: its (row, column) in the map, from 0.
-    map: (height, width) of the image; the part of the gradient's absolute values that each pixel has, 1 in sum.
+    map: (height, width) of the image, float32; the part of the absolute gradient that each pixel has, 1 in sum.
     averaged: how many gradients went into it; left_out: how many were 0 or not finite everywhere and did not.
     field: the theoretical one.
     """
@@ -76,7 +76,7 @@ class EffectiveField:
     operator: int
     name: str
     unit: Pair
-    map: NDArray[np.float64]
+    map: NDArray[np.float32]
     averaged: int
     left_out: int
     field: Field
@@ -84,7 +84,7 @@ class EffectiveField:
     @cached_property
     def spans(self) -> tuple[tuple[float, float], tuple[float, float]]:
         """Along height and width, from where to where the middle 95% of the mass lie; pixel i is from i - 1/2 on."""
-        return mass_span(self.map.sum(1)), mass_span(self.map.sum(0))
+        return mass_span(self._mass(0)), mass_span(self._mass(1))
 
     @property
     def widths(self) -> tuple[float, float]:
@@ -95,7 +95,11 @@ class EffectiveField:
     @cached_property
     def gaussians(self) -> tuple[Gaussian | None, Gaussian | None]:
         """The Gaussians through the mass along height and width; None where there is too little to fit."""
-        return gaussian_fit(self.map.sum(1)), gaussian_fit(self.map.sum(0))
+        return gaussian_fit(self._mass(0)), gaussian_fit(self._mass(1))
+
+    def _mass(self, axis: int) -> NDArray[np.float64]:
+        """What lies in each row (0) or column (1)."""
+        return np.asarray(self.map.sum(1 - axis, dtype=np.float64))
 
     @property
     def theoretical(self) -> Pair:
@@ -128,9 +132,9 @@ class EffectiveField:
         return enclosed.reshape(coarse.shape)
 
 
-def _summed(mass: NDArray[np.float64], step: int) -> NDArray[np.float64]:
+def _summed(mass: NDArray[np.float32], step: int) -> NDArray[np.float64]:
     """Sums over squares of step x step pixels; those at the last edges may be cut."""
-    rows = np.add.reduceat(mass, np.arange(0, mass.shape[0], step), 0)
+    rows = np.add.reduceat(mass, np.arange(0, mass.shape[0], step), 0, dtype=np.float64)
     return np.asarray(np.add.reduceat(rows, np.arange(0, mass.shape[1], step), 1))
 
 
@@ -156,13 +160,14 @@ def _where(below: NDArray[np.float64], target: float) -> float:
 
 
 def gaussian_fit(mass: NDArray[np.float64]) -> Gaussian | None:
-    """The Gaussian of least squares through the mass of each pixel; None where fewer than five have any.
+    """The Gaussian of least squares through the mass of each pixel; None where fewer than five have any, or where it
+    explains nothing.
 
     >>> fit = gaussian_fit(np.exp(-(((np.arange(101) - 40) / 10) ** 2) / 2))
     >>> round(fit.middle, 3), round(fit.deviation, 3), round(fit.width, 3)
     (40.0, 10.0, 40.0)
     """
-    if np.count_nonzero(mass) < _LEAST_PIXELS:
+    if np.count_nonzero(mass) < _LEAST_PIXELS or mass.min() == mass.max():
         return None
     pixels = np.arange(len(mass), dtype=float)
     middle = float((pixels * mass).sum() / mass.sum())
@@ -174,6 +179,8 @@ def gaussian_fit(mass: NDArray[np.float64]) -> Gaussian | None:
             return None
     rest = mass - _bell(pixels, height, middle, deviation)
     explained = 1 - float((rest**2).sum() / ((mass - mass.mean()) ** 2).sum())
+    if not explained > 0:  # a level line does as well
+        return None
     return Gaussian(float(middle), abs(float(deviation)), explained)
 
 
@@ -278,8 +285,9 @@ def initial_fields(
 ) -> list[EffectiveField]:
     """The effective fields of a network with the random weights that it starts from.
 
-    The weights are those of its own code. Each batch norm uses the mean and variance of the very images, as at the
-    first step of training, taken as constants: else every unit would answer to every pixel through them.
+    The weights are those of its own code. Each batch norm uses the mean and variance of the images that go through
+    together (all, as far as memory allows), as at the first step of training, taken as constants: else every unit would
+    answer to every pixel through them.
 
     Args:
         network: of the spec or the zoo. profile: its fields, at the size of the images.
@@ -290,11 +298,11 @@ def initial_fields(
         report: told the fraction done and a sentence before each pass; it may raise, to stop.
 
     Returns:
-        One field for each operator, in that order. A gradient is of all channels of the unit, mixed with random signs;
-        each weighs the same, whatever its size.
+        One field for each operator, in that order; none for one whose gradients are all 0 or not finite. A gradient is
+        of all channels of the unit, mixed with random signs; each weighs the same, whatever its size.
 
     Raises:
-        NotMeasured: an operator or unit that there is not, or all of its gradients are 0 or not finite.
+        NotMeasured: an operator or unit that there is not, or no operator has a gradient that is not 0.
     """
     sums = _Sums(profile, operators, units)
     for seed in range(seeds):
@@ -374,19 +382,24 @@ class _Sums:
                     "it; choose the layer before it or behind it."
                 )
         wanted = {self._profile.places[operator]: operator for operator in self._units}
+        generators = {operator: _generator(seed, operator) for operator in self._units}
         device = next(model.parameters()).device
-        generator = torch.Generator().manual_seed(seed)
         batches = torch.split(images, self._at_once())
         for number, batch in enumerate(batches):
             part = partial(_part, report, number / len(batches), 1 / len(batches), f"images {number + 1}")
-            self._pass(model, batch.to(device, torch.float32), wanted, generator, part)
+            self._pass(model, batch.to(device, torch.float32), wanted, generators, part)
 
     def _pass(
-        self, model: nn.Module, images: Tensor, wanted: Mapping[Place, int], generator: torch.Generator, report: Report
+        self,
+        model: nn.Module,
+        images: Tensor,
+        wanted: Mapping[Place, int],
+        generators: Mapping[int, torch.Generator],
+        report: Report,
     ) -> None:
         images = images.detach().requires_grad_()
         report(0.0, "forward")
-        answers = _answers(model, images, wanted, self._profile, self._units, generator)
+        answers = _answers(model, images, wanted, self._profile, self._units, generators)
         for number, (operator, answer) in enumerate(answers.items(), 1):
             report(number / (len(answers) + 1), self._profile.graph[operator].name)
             (gradients,) = torch.autograd.grad(answer, images, retain_graph=True)
@@ -398,24 +411,25 @@ class _Sums:
             self._left_out[operator] += int((~sound).sum())
 
     def fields(self) -> list[EffectiveField]:
-        """The means."""
-        for operator, count in self._counts.items():
-            if not count:
-                raise NotMeasured(
-                    f"Every gradient of {self._profile.graph[operator].name} is 0 or not finite with these weights, so "
-                    "it has no effective field; take another layer, or another seed."
-                )
+        """The means; an operator without any has none."""
+        if not any(self._counts.values()):
+            names = ", ".join(self._profile.graph[operator].name for operator in self._counts)
+            raise NotMeasured(
+                f"Every gradient of {names} is 0 or not finite with these weights, so there is no effective field; "
+                "take another layer, a larger image, or more images or seeds."
+            )
         return [
             EffectiveField(
                 operator,
                 self._profile.graph[operator].name,
                 unit,
-                self._maps[operator] / self._counts[operator],
-                self._counts[operator],
+                (self._maps[operator] / count).astype(np.float32),
+                count,
                 self._left_out[operator],
                 _field(self._profile, operator),
             )
             for operator, unit in self._units.items()
+            if (count := self._counts[operator])
         ]
 
     def _at_once(self) -> int:
@@ -442,6 +456,11 @@ def _unit(profile: FieldProfile, operator: int, unit: Pair | None) -> Pair:
     return row, column
 
 
+def _generator(seed: int, operator: int) -> torch.Generator:
+    """Random signs for one operator, whichever others are measured beside it."""
+    return torch.Generator().manual_seed(seed * 1_000_003 + operator)
+
+
 class _AllSeen(Exception):  # noqa: N818 - no error: the rest of the network has nothing to tell
     """Every unit that is wanted has been caught."""
 
@@ -452,7 +471,7 @@ def _answers(
     wanted: Mapping[Place, int],
     profile: FieldProfile,
     units: Mapping[int, Pair],
-    generator: torch.Generator,
+    generators: Mapping[int, torch.Generator],
 ) -> dict[int, Tensor]:
     """By operator: its unit's channels, mixed with random signs and added up over the images."""
     answers: dict[int, Tensor] = {}
@@ -469,7 +488,7 @@ def _answers(
         assert output.shape[1:] == shape[1:], module
         row, column = units[operator]
         channels = output.movedim((field.height.place, field.width.place), (-2, -1))[..., row, column]
-        signs = torch.randint(0, 2, channels.shape, generator=generator).to(channels) * 2 - 1
+        signs = torch.randint(0, 2, channels.shape, generator=generators[operator]).to(channels) * 2 - 1
         answers[operator] = (channels * signs).sum()
         if len(answers) == len(wanted):
             raise _AllSeen

@@ -155,7 +155,7 @@ _LAST_COLUMNS = [
 
 # --- the table of one network
 
-_PAIRS = ("units", "size", "stride", "start", "padding", "holes", "inside")
+_PAIRS = ("units", "size", "stride", "start", "padding", "holes", "centre", "inside")
 
 
 def readable_fields(table: pd.DataFrame) -> pd.DataFrame:
@@ -183,22 +183,6 @@ def wide_fields(table: pd.DataFrame) -> pd.DataFrame:
         wide.insert(place + 1, f"{column}_width", [width for _, width in pairs])
     wide["paths"] = [None if pd.isna(number) else str(number) for number in wide["paths"]]
     return wide
-
-
-def middle_centre(row: Mapping[str, Any]) -> tuple[float, float]:
-    """Where the box of the unit in the middle of a map is centred, in pixels of the image from 0: (height, width).
-
-    Args:
-        row: one of a `FieldProfile`'s table.
-
-    >>> middle_centre({"start": (0.0, 0.0), "stride": (32, 32), "units": (7, 7)})
-    (96.0, 96.0)
-    """
-    height, width = (
-        start + units // 2 * stride
-        for start, stride, units in zip(row["start"], row["stride"], row["units"], strict=True)
-    )
-    return height, width
 
 
 # --- paths

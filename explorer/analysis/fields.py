@@ -26,7 +26,8 @@ class FieldProfile:
         0; name, stage and kind, as in `layer_table`; depth, the layers with weights on the longest way to it; units,
         (height, width) of its map; size, stride, start and padding, as in `receptive_fields` but always pairs
         (height, width); receptive_field, the longer side; holes, rows and columns in the box that the unit does not
-        see; even, aligned, global_context; inside, rows and columns of the image in the box of the unit in the middle;
+        see; even, aligned, global_context; centre, (row, column) of the pixel that the unit in the middle is centred
+        on; inside, rows and columns of the image in the box of the unit in the middle;
         covers, the part of the image's area in it, 0 to 1; paths, how many lead here; shortest, longest and mean, the
         height of their fields; None where the field is not even, as a path's then depends on the unit.
     """
@@ -143,8 +144,8 @@ _PATHS = ("paths", "shortest", "longest", "mean")
 
 def _seen(field: Field, units: Pair, image: Pair) -> dict[str, object]:
     """The columns that tell of the field itself."""
-    axes = field.height, field.width
-    height, width = map(pixels_inside, axes, (count // 2 for count in units), image)
+    axes, middle = (field.height, field.width), (units[0] // 2, units[1] // 2)
+    height, width = map(pixels_inside, axes, middle, image)
     pairs = {
         number: tuple(getattr(axis, number) for axis in axes)
         for number in ("size", "stride", "start", "padding", "holes")
@@ -156,6 +157,7 @@ def _seen(field: Field, units: Pair, image: Pair) -> dict[str, object]:
         "even": field.even,
         "aligned": field.aligned,
         "global_context": field.global_context,
+        "centre": centre_of(field, middle),
         "inside": (height, width),
         "covers": height * width / (image[0] * image[1]),
     }

@@ -103,7 +103,9 @@ class Axis:
 class Field:
     """The receptive field of a map: the smallest box with every pixel that any channel of a unit sees by any path.
 
-    A channel may see less, as do those of an Inception module's shorter branches, and a pixel in the box may be a hole.
+    A channel may see less, as do those of an Inception module's shorter branches, also once they are split off again,
+    and a pixel in the box may be a hole. Padding counts as nothing; one that mirrors the image shows units at its edge
+    pixels outside of their box.
     `aligned`: wherever paths met, their windows had one centre. `global_context`: besides, a weight or a norm on the
     way depends on the whole image (squeeze-and-excitation, group norm).
     """

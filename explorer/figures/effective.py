@@ -46,14 +46,16 @@ def sight_chart(
 
 
 def depth_animation(
-    picture: Image.Image, steps: Sequence[tuple[str, Field, Pair]], effective: Sequence[EffectiveField] | None = None
+    picture: Image.Image,
+    steps: Sequence[tuple[str, Field, Pair]],
+    effective: Sequence[EffectiveField | None] | None = None,
 ) -> go.Figure:
     """The boxes of units at one place of the picture, layer after layer, to be played.
 
     Args:
         picture: of the size that the network takes.
         steps: name, field and unit of each layer, the first nearest to the image.
-        effective: the units' effective fields, one for each step.
+        effective: the units' effective fields, one for each step, None where there is none.
     """
     contents = [
         [*_heat(effective[place] if effective else None, picture), _outline(field, unit, name), _cross(field, unit)]
@@ -270,6 +272,6 @@ def _over(picture: Image.Image, seen: Sequence[tuple[Field, Pair]]) -> dict[str,
 def _range(pixels: int, first: int, last: int) -> tuple[float, float]:
     """What is drawn along one axis: the picture, and the box as far as it is not much larger."""
     margin, room = 0.03 * pixels, _MOST_ROOM * pixels
-    low = first if -room <= first < 0 else 0
-    high = last if pixels <= last <= pixels + room else pixels - 1
-    return low - margin, high + margin
+    if first < -room or last > pixels + room:  # cut off at both ends, lest it seem to begin at the picture's edge
+        return -margin, pixels - 1 + margin
+    return min(first, 0) - margin, max(last, pixels - 1) + margin

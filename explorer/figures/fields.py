@@ -120,7 +120,7 @@ def paths_chart(shares: pd.DataFrame, marks: Mapping[str, float]) -> go.Figure:
     """
     highest = float(shares["share"].max())
     rows = shares[shares["share"] >= _RARE * highest]
-    gap = int(rows["height"].diff().min()) if len(rows) > 1 else 1
+    gap = math.gcd(*(int(height) - int(rows["height"].min()) for height in rows["height"])) or 1
     least = int(rows["height"].min())
     wide = max(gap, -(-(int(rows["height"].max()) - least + gap) // _BARS))  # pixels that a bar is for
     bins = rows.groupby((rows["height"] - least) // wide)["share"].sum()

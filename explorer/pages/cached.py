@@ -186,8 +186,11 @@ class Measurement:
 
 @st.cache_resource(show_spinner=False)
 def measurements() -> "Callable[[Measurement], list[EffectiveField]]":
-    """Effective fields with a memory, for worker threads: a class asks for the same ones. One takes half a megabyte."""
-    return functools.lru_cache(maxsize=128)(lambda measurement: measurement.measure())
+    """Effective fields with a memory, for worker threads: a class asks for the same ones.
+
+    One takes a fifth of a megabyte at 224 px and one at 512, and sixteen may be asked for at once.
+    """
+    return functools.lru_cache(maxsize=16)(lambda measurement: measurement.measure())
 
 
 @st.cache_data(max_entries=16, show_spinner=False)

@@ -56,9 +56,9 @@ def choose() -> Picture | None:
     return before[1]
 
 
-def samples() -> list[Image.Image]:
-    """Every sample."""
-    return cached.samples(tuple(_SAMPLES))
+def samples(besides: str | None = None) -> list[Image.Image]:
+    """Every sample but one, by its `sample_name`."""
+    return cached.samples(tuple(name for name in _SAMPLES if f"sample {name}" != besides))
 
 
 def sample_name() -> str | None:

@@ -45,7 +45,7 @@ def outcome(slot: str, question: Any, work: Callable[[Progress], T], queue: JobQ
         st.fragment(_watch, run_every=poll)(slot, run.job)
         return None
     if run.job.state != "done":
-        st.button("Run it again", on_click=_forget, args=[slot], key=f"{slot}_again", help="Start from the beginning.")
+        st.button("Run it again", on_click=forget, args=[slot], key=f"{slot}_again", help="Start from the beginning.")
     if run.job.state == "cancelled":
         st.info("This run was cancelled.", icon=":material/cancel:")
         return None
@@ -59,11 +59,12 @@ def cancel(slot: str) -> bool:
     if run is None or run.job.finished:
         return False
     run.job.cancel()
-    _forget(slot)
+    forget(slot)
     return True
 
 
-def _forget(slot: str) -> None:
+def forget(slot: str) -> None:
+    """Let go of what a slot shows; the next run asks again."""
     st.session_state.pop(slot, None)
 
 

@@ -124,14 +124,14 @@ def test_a_field_is_whole_if_no_edge_cuts_it() -> None:
 # --- against plain autograd
 
 
-def by_hand(model: nn.Module, module: str, images: Tensor, unit: tuple[int, int], seed: int) -> np.ndarray:
+def by_hand(model: nn.Module, module: str, images: Tensor, unit: tuple[int, int], generator: Any) -> np.ndarray:
     """The same by plain autograd, one image at a time, with batch norms that were told the batch's statistics."""
     caught: list[Tensor] = []
     hook = model.get_submodule(module).register_forward_hook(lambda m, i, output: caught.append(output))
     images = images.clone().requires_grad_()
     model(images)
     hook.remove()
-    signs = torch.randint(0, 2, caught[0].shape[:2], generator=torch.Generator().manual_seed(seed)) * 2 - 1
+    signs = torch.randint(0, 2, caught[0].shape[:2], generator=generator) * 2 - 1
     maps = []
     for number in range(len(images)):
         answer = (caught[0][number, :, unit[0], unit[1]] * signs[number]).sum()
@@ -164,8 +164,10 @@ def test_a_net_is_measured_as_by_plain_autograd(unit: tuple[int, int], module: s
     spec = PRESETS["cifar_resnet20"]
     images = patterns(1, 3, 32)
     profile = field_profile(spec)
-    [found] = initial_fields(spec, profile, [operator(profile, module)], images, units=[unit])
-    expected = by_hand(told(zoo.initialised(spec, 0), images), module, images, unit, seed=0)
+    here = operator(profile, module)
+    [found] = initial_fields(spec, profile, [here], images, units=[unit])
+    generator = effective._generator(0, here)
+    expected = by_hand(told(zoo.initialised(spec, 0), images), module, images, unit, generator)
     assert found.map == pytest.approx(expected, rel=1e-4, abs=1e-8)
     assert found.averaged == 3
     assert found.left_out == 0
@@ -180,7 +182,7 @@ def test_several_layers_at_once_are_measured_as_one_by_one() -> None:
     assert [field.operator for field in together] == wanted[::-1]
     for field in together:
         [alone] = initial_fields(spec, profile, [field.operator], images)
-        assert field.widths == pytest.approx(alone.widths, rel=0.1)  # other random signs
+        assert field.map == pytest.approx(alone.map, rel=1e-4, abs=1e-9)
 
 
 def test_images_that_do_not_fit_into_memory_go_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -205,7 +207,8 @@ def test_seeds_are_averaged_and_drawn_again_alike() -> None:
     assert np.array_equal(first.map, again.map)
     assert both.averaged == 4
     name = profile.graph[wanted[0]].name
-    second = by_hand(told(zoo.initialised(spec, 1), images), name, images, both.unit, seed=1)
+    generator = effective._generator(1, wanted[0])
+    second = by_hand(told(zoo.initialised(spec, 1), images), name, images, both.unit, generator)
     assert 2 * both.map - first.map == pytest.approx(second, rel=1e-3, abs=1e-7)
 
 
@@ -274,10 +277,10 @@ def test_depth_uses_less_of_the_field_and_shortcuts_less_still() -> None:
     ratios = {}
     for name, side in (("plain20", 96), ("resnet20", 96), ("plain56", 256), ("resnet56", 256)):
         profile = field_profile(f"cifar_{name}", (side, side))
-        [field] = initial_fields(f"cifar_{name}", profile, [last(profile)], patterns(0, 1, side))
+        [field] = initial_fields(f"cifar_{name}", profile, [last(profile)], patterns(0, 2, side))
         assert field.whole
         ratios[name] = field.ratio
-        assert all(fit is not None and fit.explained > 0.97 for fit in field.gaussians)
+        assert all(fit is not None and fit.explained > 0.95 for fit in field.gaussians)
     assert ratios["resnet20"] < ratios["plain20"]
     assert ratios["resnet56"] < ratios["plain56"]
     assert ratios["plain56"] / ratios["plain20"] == pytest.approx(math.sqrt(81 / 249), rel=0.15)
@@ -405,6 +408,8 @@ def test_a_unit_without_gradient_is_a_sentence_and_one_image_of_it_is_left_out()
     assert field.map.sum() == pytest.approx(1)
     with pytest.raises(NotMeasured, match="Every gradient of 1 is 0 or not finite"):
         effective_fields(model, profile, [1], images[1:])
+    [field] = effective_fields(model, profile, [0, 1], images[1:])
+    assert field.name == "0", "a layer that is dead takes none of the others with it"
 
 
 def test_pictures_become_what_the_network_takes() -> None:
@@ -435,6 +440,7 @@ def test_spans_by_hand() -> None:
 
 def test_too_few_pixels_have_no_gaussian_and_a_box_is_no_gaussian() -> None:
     assert gaussian_fit(np.array([0, 1, 2, 1, 0, 0.0])) is None
+    assert gaussian_fit(np.ones(50)) is None, "a level line has no width"
     box = gaussian_fit(np.concatenate([np.zeros(30), np.ones(40), np.zeros(30)]))
     assert box is not None
     assert box.explained < 0.95

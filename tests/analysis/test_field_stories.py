@@ -24,7 +24,6 @@ from explorer.analysis.field_stories import (
     dilation,
     field_lines,
     last_fields,
-    middle_centre,
     middle_paths,
     plain_and_residual,
     readable_fields,
@@ -231,8 +230,8 @@ def test_the_file_has_every_number_and_every_digit() -> None:
     assert again["size_height"].tolist() == [3, 5597]
     assert again["name"].tolist() == list(table["name"])
     columns = set(table) - {"operator", "receptive_field", "units", "size", "stride", "start", "padding", "holes"}
-    assert columns - {"inside"} <= set(again)
-    assert len(again.columns) == len(table.columns) - 2 + 7
+    assert columns - {"centre", "inside"} <= set(again)
+    assert len(again.columns) == len(table.columns) - 2 + 8
 
 
 def test_readable_numbers_are_those_of_the_table() -> None:
@@ -242,14 +241,6 @@ def test_readable_numbers_are_those_of_the_table() -> None:
     assert list(shown["inside"]) == [height for height, _ in table["inside"]]
     assert shown["paths"].iloc[-1] == "65,536"
     assert "operator" not in shown
-
-
-def test_the_middle_unit_of_an_odd_map_is_centred_in_the_image() -> None:
-    """A 3x3 of stride 2 without padding on 31 pixels has 15 units; the one in the middle looks at pixel 15."""
-    net = nn.Sequential(nn.Conv2d(1, 1, (3, 5), stride=2, padding=(0, 1)))
-    row = field_profile(net, (31, 31)).table.iloc[-1]
-    assert row["units"] == (15, 15)
-    assert middle_centre(row) == (15, 15)
 
 
 # --- paths

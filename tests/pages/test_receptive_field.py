@@ -219,7 +219,9 @@ def test_a_chain_has_one_path_and_nothing_to_spread() -> None:
 def test_all_networks_stand_in_one_chart_and_file(monkeypatch: pytest.MonkeyPatch) -> None:
     found = files(monkeypatch)
     app = start("vgg16", "resnet18", "resnet50", field="paths")
-    assert set(pd.read_csv(io.BytesIO(found["receptive_field_paths.csv"]))["net"]) == {"resnet50"}
+    assert set(pd.read_csv(io.BytesIO(found["receptive_field_paths.csv"]))["net"]) == {"resnet18"}, (
+        "the first residual one"
+    )
     app.toggle(key="field_paths_all").set_value(True).run()
     until(app, lambda app: app.get("plotly_chart"))
     shares = pd.read_csv(io.BytesIO(found["receptive_field_paths.csv"]))

@@ -13,7 +13,7 @@ from streamlit.testing.v1 import AppTest
 
 from explorer.analysis.effective import by_depth, measurable
 from explorer.analysis.fields import field_profile
-from explorer.models.checkpoints import REGISTRY
+from explorer.models.checkpoints import REGISTRY, WeightsUnavailable
 from explorer.pages.receptive_field_sections import measuring
 from explorer.pages.receptive_field_sections.seen import Seen
 from explorer.spec import PRESETS
@@ -95,6 +95,43 @@ def test_a_unit_in_the_corner_has_less_of_the_image() -> None:
     assert numbers(app)["Inside, px"] == "3 x 4"
 
 
+def test_another_layer_keeps_the_place_that_was_chosen() -> None:
+    app = sight(SMALL)
+    app.slider(key="sight_unit_0").set_value(1)
+    app.slider(key="sight_unit_1").set_value(6)
+    until(app.run(), lambda app: measured(app) and numbers(app)["Centre"] == "4, 24")
+    app.select_slider(key="sight_layer").set_value(layer(SMALL, "layer1.0.conv1"))
+    until(app.run(), lambda app: measured(app) and numbers(app)["Field, px"] == "5")
+    assert numbers(app)["Centre"] == "4, 24"
+    assert (app.slider(key="sight_unit_0").value, app.slider(key="sight_unit_1").value) == (4, 24)
+    app.slider(key="sight_unit_0").set_value(10)
+    until(app.run(), lambda app: measured(app) and numbers(app)["Centre"] == "10, 24")
+    app.select_slider(key="sight_layer").set_value(layer(SMALL, "layer3.2.relu2"))
+    until(app.run(), lambda app: measured(app) and numbers(app)["Field, px"] == "81")
+    assert numbers(app)["Centre"] in ("8, 24", "12, 24"), "the nearest of a stride of 4"
+    app.selectbox(key="sight_net").set_value("trained efficientnet_lite0")
+    until(app.run(), lambda app: measured(app) and numbers(app)["Field, px"] == "851")
+    assert app.slider(key="sight_unit_0").value == 3, "another network begins with its middle"
+
+
+def test_weights_that_cannot_be_fetched_leave_the_theoretical_field(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(name: str, report: object = None) -> None:
+        raise WeightsUnavailable("The weights could not be downloaded.")
+
+    monkeypatch.setattr(measuring, "load", refuse)
+    app = start("picture", SMALL)
+    app.selectbox(key="sight_net").set_value("trained resnet18")
+    until(app.run(), lambda app: app.error)
+    assert "could not be downloaded" in app.error[0].value
+    assert numbers(app)["Field, px"] == "435"
+    assert len(app.get("plotly_chart")) == 1
+    app = until(start("effective", SMALL), lambda app: app.dataframe)
+    app.multiselect(key="effective_nets").set_value([SMALL, "trained resnet18"])
+    until(app.run(), lambda app: app.warning and app.dataframe)
+    assert "ResNet-18, trained is left out: The weights could not" in app.warning[0].value.replace("\\", "")
+    assert set(app.dataframe[0].value["net"]) == {f"{SMALL}, initial weights"}
+
+
 def test_without_the_effective_field_nothing_is_measured() -> None:
     app = start("picture", SMALL, sight_effective=False)
     until(app, lambda app: app.metric)
@@ -114,7 +151,7 @@ def test_through_depth_has_a_row_a_layer_and_the_last_map_ends_it() -> None:
     assert len(table) == 16
     assert list(table["theoretical"]) == sorted(table["theoretical"])
     assert (table["name"].iloc[-1], table["theoretical"].iloc[-1]) == ("layer3.2.relu2", 81)
-    assert (table["averaged"] == 5).all(), "the picture and four samples"
+    assert (table["averaged"] == 4).all(), "the samples, of which the picture is one"
     app.toggle(key="sight_effective").set_value(False)
     until(app.run(), lambda app: not app.dataframe)
     assert len(app.get("plotly_chart")) == 1
@@ -203,6 +240,8 @@ def test_the_curve_has_the_networks_that_are_chosen() -> None:
     app.multiselect(key="effective_nets").set_value([])
     app.run()
     assert not app.exception
+    assert "Choose a network whose effective field" in app.info[0].value
+    assert app.multiselect(key="effective_nets").value == []
 
 
 def test_more_seeds_average_more_gradients() -> None:

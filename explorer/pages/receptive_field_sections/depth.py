@@ -15,7 +15,8 @@ _PLACES = {"depth": "depth in layers", "share_of_depth": "part of the depth"}
 _SCALES = ("linear", "logarithmic")
 
 THEORY = """
-**Theory.** A unit depends on no pixel outside its receptive field: that is certain, for any weights. Size, stride and
+**Theory.** A unit depends on no pixel outside its receptive field, for any weights, unless a gate or norm on the way
+looks at the whole map (*global context*) or the padding mirrors the image. Size, stride and
 place follow from kernels, strides, dilations and paddings alone, over all branches of the graph (Araujo, Norris & Sim
 2019, Distill, [doi 10.23915/distill.00021](https://doi.org/10.23915/distill.00021)). They plot it beside ImageNet
 accuracy: networks with larger fields tend to do better, with less and less to gain. Those networks differ in much else,
@@ -111,8 +112,9 @@ def show(seen: Seen) -> None:
         "The line follows the longest way in layers with weights; a dot is the end of a stage. Both charts have "
         "the same colours. Where height and width differ the line tells the longer side, the band the height. The "
         "band spans all paths that cross the network there, those over shortcuts included. Behind the last map stand "
-        "layers that see the whole image: a classifier, or in a transformer nearly all. Squeeze-and-excitation, group "
-        "norm and the like look at the whole map besides; *global context* says so."
+        "layers that see the whole image, as a classifier does, or tokens that attention mixes, whose fields are not "
+        "followed here. Squeeze-and-excitation, group norm and the like look at the whole map besides; *global "
+        "context* says so. Behind an enlarged map, as in HRNet, paths differ from unit to unit, and the band ends."
     )
 
 

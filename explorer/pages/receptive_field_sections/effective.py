@@ -4,11 +4,13 @@ import pandas as pd
 import streamlit as st
 
 from explorer.analysis.effective import EffectiveField, by_depth, effective_table
+from explorer.errors import Refusal
 from explorer.export.tables import csv
 from explorer.figures.effective import ratio_chart
 from explorer.figures.theme import config
 from explorer.jobs import Progress
 from explorer.pages import parts, pictures, runs
+from explorer.pages.edge import plain
 from explorer.pages.receptive_field_sections import measuring
 from explorer.pages.receptive_field_sections.seen import Seen, first
 
@@ -38,7 +40,9 @@ def show(seen: Seen) -> None:
     """
     options = measuring.subjects(seen)
     state = st.session_state
-    state["effective_nets"] = [key for key in state.get("effective_nets", []) if key in options] or [first(seen)]
+    before = state.get("effective_nets")
+    kept = [key for key in before or [] if key in options]
+    state["effective_nets"] = kept if kept or before == [] else [first(seen)]  # emptied by hand it stays empty
     chosen = st.multiselect(
         "Networks",
         list(options),
@@ -60,19 +64,29 @@ def show(seen: Seen) -> None:
         st.info("Choose a network whose effective field shall be measured.", icon=":material/visibility:")
         return
 
-    def measuring_them(progress: Progress) -> dict[str, list[EffectiveField]]:
-        found = {}
+    def measuring_them(progress: Progress) -> tuple[dict[str, list[EffectiveField]], dict[str, str]]:
+        found, refused = {}, {}
         for place, (title, subject) in enumerate(subjects.items()):
 
             def part(fraction: float, text: str, place: int = place, title: str = title) -> None:
                 progress.report((place + fraction) / len(subjects), f"{title}: {text}")
 
-            found[title] = subject.measured(by_depth(subject.profile, _LAYERS), on, None, part)
-        return found
+            try:
+                found[title] = subject.measured(by_depth(subject.profile, _LAYERS), on, None, part)
+            except Refusal as refusal:
+                refused[title] = str(refusal)
+        return found, refused
 
     question = (tuple(subject.key for subject in subjects.values()), *on.question)
-    found = runs.outcome("effective_run", question, measuring_them)
-    if found is None:
+    outcome = runs.outcome("effective_run", question, measuring_them)
+    if outcome is None:
+        return
+    found, refused = outcome
+    for title, why in refused.items():
+        st.warning(plain(f"{title} is left out: {why}"), icon=":material/block:")
+    if refused:
+        st.button("Run it again", on_click=runs.forget, args=["effective_run"], help="Measure all of them once more.")
+    if not found:
         return
     tables = {title: effective_table(subjects[title].profile, fields) for title, fields in found.items()}
     ratio = st.segmented_control(
@@ -98,8 +112,9 @@ def show(seen: Seen) -> None:
         f"{measuring.ON[on.kind]}"
         + (f" and {on.seeds} draws of weights where they are initial" if on.seeds > 1 else "")
         + ". Open dots: the theoretical field leaves the image, so the image cuts the effective one too; choose a "
-        "larger image above to see it whole. Batch norm uses the statistics of the images, as constants, where weights "
-        "are initial, and its stored ones where they are trained."
+        "larger image above to see it whole. Batch norm uses the statistics of the images that go through together, as "
+        "constants, where weights are initial, and its stored ones where they are trained. A layer whose gradients are "
+        "all zero is left out."
     )
     whole = pd.concat([table.assign(net=title) for title, table in tables.items()], ignore_index=True)
     whole = whole[["net", *whole.columns.drop("net")]]

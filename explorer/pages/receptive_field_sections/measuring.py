@@ -169,8 +169,8 @@ def asked(key: str, picture: Picture) -> Asked:
         format_func=ON.__getitem__,
         key=f"{key}_on",
         persist_state="session",
-        help="The gradients of how many images are averaged: your picture alone, with the four samples, or smooth "
-        f"random patterns ({_PATTERNS}).",
+        help="The gradients of how many images are averaged: your picture alone, with the samples (four in all if it "
+        f"is one of them), or smooth random patterns ({_PATTERNS}).",
     )
     seeds = st.slider(
         "Seeds",
@@ -184,5 +184,6 @@ def asked(key: str, picture: Picture) -> Asked:
     memory = cached.measurements()
     if kind == "patterns":
         return Asked(kind, None, None, None, seeds, memory)
-    images = [picture.image, *(pictures.samples() if kind == "samples" else [])]
-    return Asked(kind, picture, pictures.sample_name(), images, seeds, memory)
+    sample = pictures.sample_name()
+    others = pictures.samples(besides=sample) if kind == "samples" else []
+    return Asked(kind, picture, sample, [picture.image, *others], seeds, memory)

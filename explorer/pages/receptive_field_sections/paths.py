@@ -8,7 +8,7 @@ from explorer.export.tables import csv
 from explorer.figures.fields import path_sums_chart, paths_chart
 from explorer.figures.theme import config, exact
 from explorer.jobs import Progress
-from explorer.pages import parts, runs
+from explorer.pages import cached, parts, runs
 from explorer.pages.receptive_field_sections.seen import Seen, one
 
 NOTE = """
@@ -62,7 +62,7 @@ def show(seen: Seen) -> None:
         return found
 
     question = (tuple(seen.networks.items()), seen.image_size, tuple(wanted.items()))
-    found = runs.outcome("field_paths_run", question, counting)
+    found = runs.outcome("field_paths_run", question, counting, cached.counting_queue())
     if found is None:
         return
     paths = found.get(name)

@@ -8,11 +8,13 @@ from explorer.analysis.effective import MASS, EffectiveField, by_depth, effectiv
 from explorer.analysis.fields import box_of, centre_of, pixels_inside, unit_at
 from explorer.analysis.receptive import Field
 from explorer.analysis.rules import Pair
+from explorer.errors import Refusal
 from explorer.export.tables import csv, npy
 from explorer.figures.effective import depth_animation, section_chart, sight_chart
 from explorer.figures.theme import config
 from explorer.jobs import Progress
 from explorer.pages import parts, pictures, runs
+from explorer.pages.edge import plain
 from explorer.pages.receptive_field_sections import measuring
 from explorer.pages.receptive_field_sections.measuring import Asked, Subject
 from explorer.pages.receptive_field_sections.seen import Seen, both, first
@@ -110,8 +112,9 @@ def _one(
         "unit (all its channels, mixed with random signs) with respect to each pixel, each image of the same weight, "
         f"averaged over {effective.averaged} gradients on {measuring.ON[on.kind]}{_draws(seeds)}. The dotted line "
         "encloses the smallest region with half of the gradient, the solid one that with 95%, after smoothing; the "
-        "widths above are of the gradient itself. Batch norm uses the statistics of the images, as constants, where "
-        "weights are initial, and its stored ones where they are trained. What lies outside the image is not measured."
+        "widths above are of the gradient itself. Batch norm uses the statistics of the images that go through "
+        "together, as constants, where weights are initial, and its stored ones where they are trained. What lies "
+        "outside the image is not measured, and a box much larger than the image is not drawn whole."
     )
     st.plotly_chart(
         section_chart(effective),
@@ -129,6 +132,10 @@ def _one(
     )
 
 
+def _percent(ratio: float) -> str:
+    return f"{ratio:.0%}" if ratio >= 0.1 else f"{ratio:.1%}"
+
+
 def _draws(seeds: int) -> str:
     return f", {seeds} draws of weights" if seeds > 1 else ""
 
@@ -143,6 +150,7 @@ def _through(
     units = [unit_at(_field(subject, step), _units(subject, step), centre) for step in steps]
     with sight:
         fields = _measured(subject, steps, units, on)
+        found = {field.operator: field for field in fields or []}
         st.plotly_chart(
             depth_animation(
                 shown,
@@ -150,15 +158,15 @@ def _through(
                     (profile.graph[step].name, _field(subject, step), place)
                     for step, place in zip(steps, units, strict=True)
                 ],
-                fields,
+                [found.get(step) for step in steps] if fields else None,
             ),
             key="sight_through_chart",
             config=config("receptive_field_through_depth", "png"),
             alt="The receptive fields of units at one place of the picture, layer after layer",
         )
         st.caption(
-            "At each step the unit whose centre is nearest to the one chosen. The lines are as for one layer: half of "
-            "the gradient dotted, 95% solid."
+            "At each step the unit whose centre is nearest to the one chosen."
+            + (" The lines are as for one layer: half of the gradient dotted, 95% solid." if fields else "")
         )
     if fields:
         table = effective_table(profile, fields)
@@ -192,27 +200,40 @@ def _units(subject: Subject, operator: int) -> tuple[int, int]:
     return units
 
 
-def _unit(subject: Subject, operator: int) -> tuple[int, int]:
-    """The choice of a unit of the layer's map."""
-    units = _units(subject, operator)
+def _unit(subject: Subject, operator: int) -> Pair:
+    """The choice of a unit of the layer's map; at another layer the one nearest to the place that was chosen."""
+    field, units, state = _field(subject, operator), _units(subject, operator), st.session_state
+    before = state.get("sight_unit_of")
+    if before != (subject.key, operator):
+        known = before is not None and before[0] == subject.key
+        middle = units[0] // 2, units[1] // 2
+        state["sight_unit_0"], state["sight_unit_1"] = unit_at(field, units, state["sight_point"]) if known else middle
+        state["sight_unit_of"] = subject.key, operator
     chosen = []
     for axis, (label, column, count) in enumerate(zip(("Row", "Column"), st.columns(2), units, strict=True)):
-        key = f"sight_unit_{axis}"
-        if st.session_state.get(f"{key}_of") != count:  # another map: its middle
-            st.session_state[key], st.session_state[f"{key}_of"] = count // 2, count
+        if count == 1:  # a slider needs two
+            chosen.append(0)
+            continue
         chosen.append(
             column.slider(
                 label,
                 0,
                 count - 1,
-                key=key,
+                key=f"sight_unit_{axis}",
+                on_change=_at_this_place,
                 persist_state="session",
                 help=f"Of the unit in the map, which has {count} of them; or click a unit in the picture.",
             )
-            if count > 1
-            else 0
         )
-    return chosen[0], chosen[1]
+    unit = chosen[0], chosen[1]
+    if state.pop("sight_moved", False) or before is None or before[0] != subject.key:
+        state["sight_point"] = centre_of(field, unit)  # what other layers follow; their own units' centres are coarser
+    return unit
+
+
+def _at_this_place() -> None:
+    """The person chose a unit, and with it a place."""
+    st.session_state["sight_moved"] = True
 
 
 def _choose() -> None:
@@ -220,6 +241,7 @@ def _choose() -> None:
     points = st.session_state["sight_chart"].selection.points
     if points and (place := points[0].get("customdata")):
         st.session_state["sight_unit_0"], st.session_state["sight_unit_1"] = (int(each) for each in place)
+        _at_this_place()
 
 
 def _field(subject: Subject, operator: int) -> Field:
@@ -239,7 +261,11 @@ def _measured(
     def measuring_them(progress: Progress) -> list[EffectiveField]:
         return subject.measured(operators, on, units, progress.report)
 
-    return runs.outcome("sight_run", (subject.key, tuple(operators), tuple(units), *on.question), measuring_them)
+    try:
+        return runs.outcome("sight_run", (subject.key, tuple(operators), tuple(units), *on.question), measuring_them)
+    except Refusal as refusal:  # the theoretical field can be shown all the same
+        st.error(plain(str(refusal)), icon=":material/block:")
+        return None
 
 
 def _numbers(subject: Subject, operator: int, unit: Pair, effective: EffectiveField | None) -> None:
@@ -273,7 +299,7 @@ def _numbers(subject: Subject, operator: int, unit: Pair, effective: EffectiveFi
         row.metric(
             "Effective, px",
             both(*(f"{width:.0f}" for width in effective.widths)),
-            f"{effective.ratio:.0%} of the field",
+            f"{_percent(effective.ratio)} of the field" + ("" if effective.whole else ", cut by the image"),
             delta_color="off",
             delta_arrow="off",
             help=f"Height and width that hold {MASS:.0%} of the gradient, half of the rest cut off at each end"

@@ -4,7 +4,7 @@ from typing import Any
 
 import streamlit as st
 
-from explorer.analysis.field_stories import middle_centre, readable_fields, wide_fields
+from explorer.analysis.field_stories import readable_fields, wide_fields
 from explorer.analysis.layers import select_layers
 from explorer.export.tables import csv
 from explorer.figures.theme import exact
@@ -68,7 +68,7 @@ def show(seen: Seen) -> None:
     )
     if rows and rows[0] < len(selected):
         clicked = selected.iloc[rows]
-        _numbers(readable_fields(clicked).iloc[0], middle_centre(clicked.iloc[0]))
+        _numbers(readable_fields(clicked).iloc[0], clicked.iloc[0]["centre"])
 
 
 def _numbers(row: Any, centre: tuple[float, float]) -> None:
@@ -78,7 +78,11 @@ def _numbers(row: Any, centre: tuple[float, float]) -> None:
     with st.container(horizontal=True):
         for label, value, about in (
             ("Size", f"{row['size']} px", "Side of the box of pixels that a unit depends on."),
-            ("Stride", f"{row['stride']} px", "How far apart neighbouring units look."),
+            (
+                "Stride",
+                f"{row['stride']} px",
+                "How far apart neighbouring units look; on average, where windows are not even.",
+            ),
             ("Start", f"{_number(row['start'])} px", "Centre of unit 0, in pixels from 0."),
             ("Middle unit at", middle, "Row and column at which the box of the unit in the middle is centred, from 0."),
             ("Holes", f"{row['holes']}", "Rows or columns in the box that the unit does not see."),
@@ -107,6 +111,13 @@ _COLUMNS = {
     "start": st.column_config.Column("start, px", help=f"The centre of unit 0, from pixel 0 on. {_SIDES}"),
     "padding": st.column_config.Column("padding, px", help=f"How far unit 0 looks beyond the image's edge. {_SIDES}"),
     "holes": st.column_config.Column(help=f"Rows and columns in the box that a unit does not see. {_SIDES}"),
+    "even": st.column_config.CheckboxColumn(
+        help="Whether all units see as much, at even steps. Behind an enlarged map they do not: size and holes are "
+        "then the most of any unit, start and padding those of unit 0, and the stride is the mean."
+    ),
+    "centre": st.column_config.Column(
+        "centre, px", help=f"Row and column that the box of the unit in the middle is centred on. {_SIDES}"
+    ),
     "inside": st.column_config.Column(
         "inside, px", help=f"Rows and columns of the image in the box of the unit in the middle. {_SIDES}"
     ),

@@ -140,9 +140,8 @@ def ratio_chart(tables: Mapping[str, pd.DataFrame], *, ratio: bool = False) -> g
         traces,
         layout(
             460,
-            "Effective field as a part of the theoretical"
-            if ratio
-            else "Effective field, and theoretical (dotted), px",
+            "Effective field as a part of the theoretical" if ratio else "Effective field, px",
+            legend={"orientation": "h", "y": -0.22, "x": 0},
             xaxis={"title": "depth, layers with weights", "rangemode": "tozero"},
             yaxis=y if ratio else {"title": "side, px", "rangemode": "tozero"},
         ),

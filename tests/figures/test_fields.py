@@ -216,3 +216,11 @@ def test_every_cell_has_room_and_few_are_no_bars(places: list[tuple[int, int]]) 
     assert high - low == pytest.approx(max(21, max(pixels) - min(pixels) + 1))
     values = json.loads(figure.to_json())["data"][0]["z"]
     assert sum(value == 1 for line in values for value in line) == len(pixels)
+
+
+def test_a_bar_stands_at_its_own_height_where_heights_are_unequally_far_apart() -> None:
+    heights = [49, 59, 65, 69, 75, 79]  # DLA-34's, behind level3.tree1.tree2.bn2
+    shares = pd.DataFrame({"net": "dla34", "height": heights, "paths": 1, "share": 1 / len(heights)})
+    [bars, *_] = paths_chart(shares, {}).data
+    drawn = {x: y for x, y in zip(bars.x, bars.y, strict=True) if y}
+    assert drawn == pytest.approx(dict.fromkeys(heights, 1 / 6))

@@ -111,8 +111,8 @@ def show(seen: Seen) -> None:
         "many pixels as the rows and columns enclose that hold 95% of the absolute gradient, averaged over "
         f"{measuring.ON[on.kind]}"
         + (f" and {on.seeds} draws of weights where they are initial" if on.seeds > 1 else "")
-        + ". Open dots: the theoretical field leaves the image, so the image cuts the effective one too; choose a "
-        "larger image above to see it whole. Batch norm uses the statistics of the images that go through together, as "
+        + ". Dotted lines: the theoretical field. Open dots: it leaves the image, so the image cuts the effective one "
+        "too; choose a larger image above to see it whole. Batch norm uses the statistics of the images that go through together, as "
         "constants, where weights are initial, and its stored ones where they are trained. A layer whose gradients are "
         "all zero is left out."
     )

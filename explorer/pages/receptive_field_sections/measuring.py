@@ -1,5 +1,6 @@
 """Whose effective field is measured, and on what."""
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -92,6 +93,11 @@ class Subject:
     def key(self) -> tuple[object, ...]:
         """What its measurements depend on."""
         return self.network, self.checkpoint, self.profile.image
+
+    @property
+    def file_name(self) -> str:
+        """Its title for the name of a file."""
+        return re.sub(r"\W+", "_", self.title.partition(" · ")[0])
 
     def layers(self) -> list[int]:
         """The operators behind which its units can be measured."""

@@ -99,7 +99,7 @@ def _one(
             key="sight_chart",
             on_select=_choose,
             selection_mode="points",
-            config=config(f"receptive_field_{name}", "png"),
+            config=config(f"receptive_field_{subject.file_name}_{name}", "png"),
             alt=f"The receptive field of unit {unit[0]}, {unit[1]} of {name} over the picture",
         )
         _numbers(subject, operator, unit, effective)
@@ -119,14 +119,14 @@ def _one(
     st.plotly_chart(
         section_chart(effective),
         key="sight_section",
-        config=config(f"effective_field_{name}"),
+        config=config(f"effective_field_{subject.file_name}_{name}"),
         alt="The part of the gradient in each row and each column, with the Gaussians fitted to it",
     )
     parts.download(
         "Effective field as NPY",
         npy,
         effective.map,
-        f"effective_field_{name}.npy",
+        f"effective_field_{subject.file_name}_{name}.npy",
         "application/octet-stream",
         "The part of the gradient in each pixel, for numpy.load; 1 in sum.",
     )
@@ -161,7 +161,7 @@ def _through(
                 [found.get(step) for step in steps] if fields else None,
             ),
             key="sight_through_chart",
-            config=config("receptive_field_through_depth", "png"),
+            config=config(f"receptive_fields_{subject.file_name}", "png"),
             alt="The receptive fields of units at one place of the picture, layer after layer",
         )
         st.caption(
@@ -172,7 +172,12 @@ def _through(
         table = effective_table(profile, fields)
         parts.table(table, "sight_through_table", column_config={**parts.COLUMNS, **measuring.COLUMNS})
         parts.download(
-            "Through depth as CSV", csv, table, "effective_field_through_depth.csv", "text/csv", "A row a layer."
+            "Through depth as CSV",
+            csv,
+            table,
+            f"effective_fields_{subject.file_name}.csv",
+            "text/csv",
+            "A row a layer.",
         )
 
 

@@ -28,7 +28,10 @@ def start(section: str, *nets: str, **state: object) -> AppTest:
     for key, value in state.items():
         app.session_state[key] = value
     app.run()
-    return app.switch_page("explorer/pages/receptive_field.py").run()
+    app.switch_page("explorer/pages/receptive_field.py").run()
+    return until(
+        app, lambda app: {"sight_net", "effective_nets"} & {box.key for box in (*app.selectbox, *app.multiselect)}
+    )
 
 
 def sight(*nets: str, **state: object) -> AppTest:

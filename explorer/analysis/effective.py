@@ -18,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 from scipy.ndimage import gaussian_filter
-from scipy.optimize import OptimizeWarning, curve_fit
+from scipy.optimize import least_squares
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torchvision.transforms.v2.functional import pil_to_tensor
@@ -48,14 +48,19 @@ class NotMeasured(Refusal):
 
 @dataclass(frozen=True)
 class Gaussian:
-    """The curve of least squares through the mass along one axis: its middle and deviation in pixels.
+    """The curve of least squares through the mass along one axis: its height, a mass; middle and deviation, in pixels.
 
     `explained` is the part of the variance that it explains, R squared: 1 where the field is a Gaussian.
     """
 
+    height: float
     middle: float
     deviation: float
     explained: float
+
+    def mass(self, pixels: NDArray[np.float64]) -> NDArray[np.float64]:
+        """What it has in each of some pixels."""
+        return _bell(pixels, self.height, self.middle, self.deviation)
 
     @property
     def width(self) -> float:
@@ -172,31 +177,18 @@ def gaussian_fit(mass: NDArray[np.float64]) -> Gaussian | None:
     pixels = np.arange(len(mass), dtype=float)
     middle = float((pixels * mass).sum() / mass.sum())
     deviation = math.sqrt(float(((pixels - middle) ** 2 * mass).sum() / mass.sum()))
-    with np.errstate(over="ignore"), _no_warning():
-        try:
-            (height, middle, deviation), _ = curve_fit(_bell, pixels, mass, (mass.max(), middle, deviation))
-        except RuntimeError:  # it did not converge
-            return None
-    rest = mass - _bell(pixels, height, middle, deviation)
-    explained = 1 - float((rest**2).sum() / ((mass - mass.mean()) ** 2).sum())
-    if not explained > 0:  # a level line does as well
+    with np.errstate(over="ignore"):
+        found = least_squares(lambda curve: _bell(pixels, *curve) - mass, (mass.max(), middle, deviation), method="lm")
+    explained = 1 - float((found.fun**2).sum() / ((mass - mass.mean()) ** 2).sum())
+    if not (found.success and explained > 0):  # a level line does as well
         return None
-    return Gaussian(float(middle), abs(float(deviation)), explained)
+    height, middle, deviation = map(float, found.x)
+    return Gaussian(height, middle, abs(deviation), explained)
 
 
 def _bell(x: NDArray[np.float64], height: float, middle: float, deviation: float) -> NDArray[np.float64]:
     bell: NDArray[np.float64] = height * np.exp(-(((x - middle) / deviation) ** 2) / 2)
     return bell
-
-
-@contextmanager
-def _no_warning() -> Iterator[None]:
-    """scipy says when the fit's own uncertainty is unknown, which nobody asks for."""
-    import warnings
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", OptimizeWarning)
-        yield
 
 
 # Which units can be caught
@@ -232,16 +224,21 @@ def prepared(pictures: Sequence[Image.Image], profile: FieldProfile) -> Tensor:
     Raises:
         NotMeasured: the network takes neither one channel nor three.
     """
-    channels, height, width = profile.input_shape
+    channels = profile.input_shape[0]
     if channels not in _MODES:
         raise NotMeasured(f"The network takes {channels} channels and a picture has 1 or 3; measure on patterns.")
-    fitted = [ImageOps.fit(picture.convert(_MODES[channels]), (width, height)) for picture in pictures]
-    pixels = torch.stack([pil_to_tensor(picture) for picture in fitted]).to(torch.float32)
+    pixels = torch.stack([pil_to_tensor(fitted(each.convert(_MODES[channels]), profile)) for each in pictures]).float()
     std, mean = torch.std_mean(pixels, (0, 2, 3), keepdim=True)
     return (pixels - mean) / std.clamp(min=1)
 
 
 _MODES = {1: "L", 3: "RGB"}
+
+
+def fitted(picture: Image.Image, profile: FieldProfile) -> Image.Image:
+    """The largest part around a picture's middle that has the shape of a profile's image, resized to it."""
+    height, width = profile.image
+    return ImageOps.fit(picture, (width, height))
 
 
 # Measuring

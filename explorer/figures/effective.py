@@ -153,17 +153,15 @@ def section_chart(field: EffectiveField) -> go.Figure:
     traces: list[go.Scatter] = []
     for axis, (name, fit) in enumerate(zip(("along height", "along width"), field.gaussians, strict=True)):
         mass, colour = field.map.sum(1 - axis), SERIES_COLOURS[axis]
-        pixels = np.arange(len(mass))
+        pixels = np.arange(len(mass), dtype=float)
         traces.append(
             go.Scatter(x=pixels, y=mass, name=name, line={"color": colour}, hovertemplate="pixel %{x}: %{y:.3%}")
         )
         if fit is not None:
-            bell = np.exp(-(((pixels - fit.middle) / fit.deviation) ** 2) / 2)
-            scale = float((bell * mass).sum() / (bell * bell).sum())  # least squares, given middle and deviation
             traces.append(
                 go.Scatter(
                     x=pixels,
-                    y=scale * bell,
+                    y=fit.mass(pixels),
                     name=f"Gaussian, {fit.width:.0f} px, R² {fit.explained:.3f}",
                     line={"color": colour, "dash": "dot"},
                     hovertemplate="pixel %{x}: %{y:.3%}",

@@ -1,13 +1,19 @@
 """Which networks stand side by side, and on images of which size."""
 
+from collections.abc import Callable, Mapping
+from typing import TypeVar
+
 import streamlit as st
 
-from explorer.analysis.comparison import short_names
+from explorer.analysis.comparison import profiles, short_names
 from explorer.errors import Refusal
+from explorer.jobs import Progress
 from explorer.models import zoo
-from explorer.pages import parts, sidebar
+from explorer.pages import cached, parts, runs, sidebar
 from explorer.pages.edge import plain
 from explorer.spec import ResNetSpec, SpecError
+
+_Numbers = TypeVar("_Numbers")
 
 SETS: dict[str, tuple[str, ...]] = {
     "From AlexNet to MobileNet": sidebar.FIRST_NETS,
@@ -117,6 +123,30 @@ def choose() -> tuple[dict[str, ResNetSpec | str], tuple[int, int] | None]:
         except Refusal as refusal:
             st.error(plain(f"{text}: {refusal}"), icon=":material/block:")
     return dict(zip(short_names(found), found.values(), strict=True)), None if side == _OWN else (int(side), int(side))
+
+
+def profiled(
+    slot: str,
+    nets: Mapping[str, ResNetSpec | str],
+    image_size: tuple[int, int] | None,
+    make: Callable[[ResNetSpec | str, tuple[int, int] | None], _Numbers],
+) -> dict[str, _Numbers]:
+    """The profiles of the networks, by their names; what has none is said. The page ends here while they are made.
+
+    Args:
+        slot: as for `runs.outcome`. nets, image_size: from `choose`. make: gives a network's profile.
+    """
+
+    def making(progress: Progress) -> tuple[dict[str, _Numbers], dict[str, str]]:
+        return profiles(nets, image_size, make, progress.report)
+
+    outcome = runs.outcome(slot, (tuple(nets.items()), image_size), making, cached.counting_queue())
+    if outcome is None:
+        st.stop()
+    found, refused = outcome
+    for name, why in refused.items():
+        st.warning(plain(f"{name} is left out: {why}"), icon=":material/block:")
+    return found
 
 
 def _own_net() -> str | None:

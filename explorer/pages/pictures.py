@@ -3,7 +3,7 @@
 import threading
 
 import streamlit as st
-from PIL import Image, ImageOps
+from PIL import Image
 
 from explorer.attribution import Picture, read_image
 from explorer.attribution.images import MAX_BYTES
@@ -65,11 +65,6 @@ def sample_name() -> str | None:
     """The chosen picture's name if it is a sample, which everyone may have; None if it is somebody's own."""
     known: tuple[str, Picture] | None = st.session_state.get("picture")
     return known[0] if known is not None and known[0].startswith("sample ") else None
-
-
-def fitted(picture: Image.Image, width: int, height: int) -> Image.Image:
-    """The largest part around a picture's middle that has the shape, resized to it."""
-    return ImageOps.fit(picture, (width, height))
 
 
 def _remembered(key: str, data: bytes, name: str) -> Picture:

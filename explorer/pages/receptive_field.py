@@ -2,11 +2,7 @@ from collections.abc import Callable
 
 import streamlit as st
 
-from explorer.analysis.comparison import profiles
-from explorer.analysis.fields import FieldProfile
-from explorer.jobs import Progress
-from explorer.pages import cached, networks, parts, runs
-from explorer.pages.edge import plain
+from explorer.pages import cached, networks, parts
 from explorer.pages.receptive_field_sections import depth, effective, paths, picture, stories, table, use
 from explorer.pages.receptive_field_sections.seen import Seen
 
@@ -28,19 +24,6 @@ if not nets:
     st.stop()
 titles = {name: title for name, (title, _) in SECTIONS.items()}
 section = parts.section("field", titles, "What to see of these networks.")
-make = cached.field_profiles()
-
-
-def sweeping(progress: Progress) -> tuple[dict[str, FieldProfile], dict[str, str]]:
-    """Follow the fields of every network whose are not known yet."""
-    return profiles(nets, image_size, make, progress.report)
-
-
-swept = runs.outcome("fields_run", (tuple(nets.items()), image_size), sweeping, cached.counting_queue())
-if swept is None:
-    st.stop()
-found, refused = swept
-for name, why in refused.items():
-    st.warning(plain(f"{name} is left out: {why}"), icon=":material/block:")
+found = networks.profiled("fields_run", nets, image_size, cached.field_profiles())
 if found:
     SECTIONS[section][1](Seen(nets, image_size, found))

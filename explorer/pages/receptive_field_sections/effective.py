@@ -112,9 +112,8 @@ def show(seen: Seen) -> None:
         f"{measuring.ON[on.kind]}"
         + (f" and {on.seeds} draws of weights where they are initial" if on.seeds > 1 else "")
         + ". Dotted lines: the theoretical field. Open dots: it leaves the image, so the image cuts the effective one "
-        "too; choose a larger image above to see it whole. Batch norm uses the statistics of the images that go "
-        "through together, as constants, where weights are initial, and its stored ones where they are trained. A "
-        "layer whose gradients are all zero is left out."
+        f"too; choose a larger image above to see it whole. {measuring.STATISTICS} A layer whose gradients are all "
+        "zero is left out."
     )
     whole = pd.concat([table.assign(net=title) for title, table in tables.items()], ignore_index=True)
     whole = whole[["net", *whole.columns.drop("net")]]

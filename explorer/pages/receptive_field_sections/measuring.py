@@ -13,6 +13,7 @@ from torch import Tensor
 from explorer.analysis.effective import (
     MOST_SEEDS,
     EffectiveField,
+    fitted,
     initial_fields,
     measurable,
     prepared,
@@ -33,6 +34,10 @@ ON = {
     "samples": "this picture and the samples",
     "patterns": "random patterns",
 }
+STATISTICS = (  # for captions
+    "Batch norm uses the statistics of the images that go through together, as constants, where weights are initial, "
+    "and its stored ones where they are trained."
+)
 _PATTERNS = 8  # images of them
 COLUMNS: dict[str, Any] = {
     "theoretical": st.column_config.NumberColumn(
@@ -107,8 +112,7 @@ class Subject:
         """A picture as the network sees it."""
         if self.checkpoint is not None:
             return REGISTRY[self.checkpoint].preprocessing.crop_of(picture)
-        height, width = self.profile.image
-        return pictures.fitted(picture, width, height)
+        return fitted(picture, self.profile)
 
     def measured(
         self, operators: Sequence[int], on: Asked, units: Sequence[Pair] | None, report: Callable[[float, str], None]

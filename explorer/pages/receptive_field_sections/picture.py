@@ -5,7 +5,7 @@ from PIL import Image
 from streamlit.delta_generator import DeltaGenerator
 
 from explorer.analysis.effective import MASS, EffectiveField, by_depth, effective_table
-from explorer.analysis.fields import box_of, centre_of, pixels_inside, unit_at
+from explorer.analysis.fields import box_of, centre_of, pixels_inside, unit_at, units_of
 from explorer.analysis.receptive import Field
 from explorer.analysis.rules import Pair
 from explorer.errors import Refusal
@@ -112,9 +112,8 @@ def _one(
         "unit (all its channels, mixed with random signs) with respect to each pixel, each image of the same weight, "
         f"averaged over {effective.averaged} gradients on {measuring.ON[on.kind]}{_draws(seeds)}. The dotted line "
         "encloses the smallest region with half of the gradient, the solid one that with 95%, after smoothing; the "
-        "widths above are of the gradient itself. Batch norm uses the statistics of the images that go through "
-        "together, as constants, where weights are initial, and its stored ones where they are trained. What lies "
-        "outside the image is not measured, and a box much larger than the image is not drawn whole."
+        f"widths above are of the gradient itself. {measuring.STATISTICS} What lies outside the image is "
+        "not measured, and a box much larger than the image is not drawn whole."
     )
     st.plotly_chart(
         section_chart(effective),
@@ -199,10 +198,8 @@ def _layer(subject: Subject) -> int:
     return chosen
 
 
-def _units(subject: Subject, operator: int) -> tuple[int, int]:
-    table = subject.profile.table
-    units: tuple[int, int] = table["units"][table["operator"] == operator].iloc[0]
-    return units
+def _units(subject: Subject, operator: int) -> Pair:
+    return units_of(subject.profile.graph[operator], _field(subject, operator))
 
 
 def _unit(subject: Subject, operator: int) -> Pair:

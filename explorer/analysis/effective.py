@@ -30,7 +30,8 @@ from explorer.analysis.receptive import Field
 from explorer.analysis.rules import Pair
 from explorer.errors import Refusal
 from explorer.models import zoo
-from explorer.models.checkpoints import Trained, best_device
+from explorer.models.checkpoints import Trained
+from explorer.models.device import best_device
 from explorer.models.observe import frozen, watching
 from explorer.spec import ResNetSpec
 

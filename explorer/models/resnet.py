@@ -131,6 +131,15 @@ def _stem_pool(layers: Layers) -> nn.Module | None:
     return nn.Sequential(nn.MaxPool2d(3, 1, padding=1), layers.antialias(2))
 
 
+def block_names(spec: ResNetSpec) -> list[str]:
+    """The dotted names of the blocks, from the first to the last.
+
+    >>> block_names(ResNetSpec(depths=(2, 1)))
+    ['layer1.0', 'layer1.1', 'layer2.0']
+    """
+    return [f"layer{stage}.{block}" for stage, depth in enumerate(spec.depths, 1) for block in range(depth)]
+
+
 def stage_places(spec: ResNetSpec) -> Iterator[list[Place]]:
     """The blocks of each stage."""
     c_in, entry_dilation, number = spec.stem_channels, 1, 0

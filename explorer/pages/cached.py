@@ -131,6 +131,12 @@ def counting_queue() -> JobQueue:
 
 
 @st.cache_resource(show_spinner=False)
+def lab_queue() -> JobQueue:
+    """Where nets are trained, a process each: as many at once as there are processors, and the pages go before them."""
+    return JobQueue(workers=max(1, os.cpu_count() or 1), waiting=96, per_owner=24)
+
+
+@st.cache_resource(show_spinner=False)
 def download_queue() -> JobQueue:
     """Where weights are fetched: a slow connection holds up nobody's computing."""
     return JobQueue(workers=1, waiting=32, per_owner=2)
@@ -149,7 +155,7 @@ def session_owner() -> str:
 
 def _leave(owner: str) -> None:
     """The connection broke, by a closed tab or a bad network: Streamlit says so at once, and a reload comes back."""
-    timer = threading.Timer(GRACE, _cancel_all, [owner, job_queue(), counting_queue(), download_queue()])
+    timer = threading.Timer(GRACE, _cancel_all, [owner, job_queue(), counting_queue(), lab_queue(), download_queue()])
     timer.daemon = True
     _leaving[owner] = timer
     timer.start()

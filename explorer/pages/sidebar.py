@@ -33,6 +33,9 @@ _OF_PAGES = {
     "field": ("receptive_field",),
     "panel": ("building_blocks",),
     "experiment": ("experiments",),
+    "flow": ("gradient_flow",),
+    "lab": ("degradation",),
+    "lesson": ("degradation",),
 }
 _FOREIGN = ("utm_", "fbclid", "gclid", "mc_")  # what mail and social sites append to a link that somebody shares
 

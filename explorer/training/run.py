@@ -7,7 +7,7 @@ import os
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 
 import torch
@@ -92,6 +92,7 @@ class Run:
             network = build(recipe.spec, "cpu")
         # Images last in memory is what the convolutions of both CPU and GPU are fastest with.
         self.network: ResNet = network.to(self.device).to(memory_format=torch.channels_last)
+        self._blocks = [self.network.get_submodule(name) for name in block_names(recipe.spec)]
         self._optimiser = torch.optim.SGD(
             self.network.parameters(), recipe.lr, momentum=recipe.momentum, weight_decay=recipe.weight_decay
         )
@@ -102,11 +103,6 @@ class Run:
         self._mean, self._std = (each.to(self.device) for each in channel_statistics(self.data.train))
         if checkpoint is not None and checkpoint.exists():
             self._restore(checkpoint)
-
-    @property
-    def blocks(self) -> list[str]:
-        """The names of the blocks, as `gradient_norms` are in order."""
-        return block_names(self.recipe.spec)
 
     def save(self, path: Path) -> None:
         """Keep the run as it stands, whole or not at all."""
@@ -162,8 +158,7 @@ class Run:
         labels = self._labels[chosen]
         self._optimiser.zero_grad()
         norms: list[Tensor] = []
-        modules = [self.network.get_submodule(name) for name in self.blocks] if watched else []
-        with watching((module, partial(_arriving, norms)) for module in modules):
+        with watching((block, partial(_arriving, norms)) for block in (self._blocks if watched else ())):
             loss, wrong = self._passed(pictures, labels, step)
         loss.backward()  # type: ignore[no-untyped-call]
         self._optimiser.step()
@@ -177,7 +172,8 @@ class Run:
 
     def _passed(self, pictures: Tensor, labels: Tensor, step: int) -> tuple[Tensor, int]:
         """The loss in training mode, and how many are wrong."""
-        self.network.train()
+        if not self.network.training:
+            self.network.train()
         half = self.recipe.precision == "bfloat16"
         with torch.autocast(self.device.type, torch.bfloat16, enabled=half):
             if draws(self.recipe.spec):
@@ -295,8 +291,12 @@ def batch_of(recipe: Recipe, step: int, examples: int) -> Tensor:
     [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]
     """
     epoch, within = divmod(step, math.ceil(examples / recipe.batch))
-    order = torch.randperm(examples, generator=_generator(recipe.seed, epoch, _ORDER))
-    return order[within * recipe.batch : (within + 1) * recipe.batch]
+    return _order(recipe.seed, epoch, examples)[within * recipe.batch : (within + 1) * recipe.batch]
+
+
+@lru_cache(maxsize=2)
+def _order(seed: int, epoch: int, examples: int) -> Tensor:
+    return torch.randperm(examples, generator=_generator(seed, epoch, _ORDER))
 
 
 def augmented(pictures: Tensor, recipe: Recipe, step: int) -> Tensor:

@@ -11,8 +11,13 @@ compare = st.Page("explorer/pages/compare.py", title="Compare", icon=":material/
 receptive_field = st.Page("explorer/pages/receptive_field.py", title="Receptive field", icon=":material/visibility:")
 building_blocks = st.Page("explorer/pages/building_blocks.py", title="Building blocks", icon=":material/widgets:")
 experiments = st.Page("explorer/pages/experiments.py", title="Experiments", icon=":material/science:")
+gradient_flow = st.Page("explorer/pages/gradient_flow.py", title="Gradient flow", icon=":material/south:")
+degradation = st.Page("explorer/pages/degradation.py", title="Degradation", icon=":material/show_chart:")
 attribution = st.Page("explorer/pages/attribution.py", title="Attribution", icon=":material/image_search:")
-page = st.navigation([build, compare, receptive_field, building_blocks, experiments, attribution], position="top")
+page = st.navigation(
+    [build, compare, receptive_field, building_blocks, experiments, gradient_flow, degradation, attribution],
+    position="top",
+)
 
 draws_net = page.url_path == build.url_path
 

@@ -71,7 +71,7 @@ def turns(works: dict[str, Callable[[], object]]) -> dict[str, float]:
 
 
 def main() -> None:
-    """Print milliseconds a step for each net, the ratios beside their aims, and the seconds to the lab's first point."""
+    """Print milliseconds a step for each net, the ratios beside their aims, and when the lab's first points come."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     rows = [("net", "bare, ms", "run, ms", "ratio", "aim", "with norms at each step, ms", "ratio", "aim")]

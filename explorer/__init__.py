@@ -15,15 +15,29 @@ if TYPE_CHECKING:
     from explorer.analysis.receptive import receptive_fields
     from explorer.export.source import export_source
     from explorer.models.resnet import build
+    from explorer.training.recipe import Recipe
+    from explorer.training.run import run
 
-__all__ = ["PRESETS", "ResNetSpec", "SpecError", "build", "export_source", "layer_table", "receptive_fields"]
+__all__ = [
+    "PRESETS",
+    "Recipe",
+    "ResNetSpec",
+    "SpecError",
+    "build",
+    "export_source",
+    "layer_table",
+    "receptive_fields",
+    "run",
+]
 
 # PyTorch takes seconds to import, so it comes with the first use of what needs it and not with the package.
 _LATER = {
+    "Recipe": "explorer.training.recipe",
     "build": "explorer.models.resnet",
     "export_source": "explorer.export.source",
     "layer_table": "explorer.analysis.layers",
     "receptive_fields": "explorer.analysis.receptive",
+    "run": "explorer.training.run",
 }
 
 

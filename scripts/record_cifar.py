@@ -20,7 +20,7 @@ from explorer.training.recipe import Recipe
 from explorer.training.run import Run
 
 ASSETS = Path(__file__).parents[1] / "assets"
-# He et al. 2015, section 4.2, with its 64,000 steps cut to what two cores afford, the steps of the learning rate likewise
+# He et al. 2015, section 4.2, its 64,000 steps cut to what two cores afford, the steps of the learning rate likewise
 SHORT = Recipe(
     variant("a", 20),
     data="cifar10_jpeg",

@@ -23,6 +23,8 @@ OTHERS = {  # the pages whose links hold what they show
         "panel",
         ("bottleneck", "stacked", "inception", "depthwise", "shortcuts", "output-size", "separable", "pooled-head"),
     ),
+    "gradient_flow": ("flow", ("gradients", "responses", "nearby", "identity", "table")),
+    "degradation": ("lab", ("live", "recorded", "lessons", "sweeps")),
     "experiments": (
         "experiment",
         ("activations", "normalisation", "pooling", "dropout", "augmentation", "auxiliary"),

@@ -53,7 +53,7 @@ def test_every_asset_has_a_source_line() -> None:
 def test_every_package_that_is_imported_is_declared() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     declared = {re.split(r"[<>=\[ ]", line)[0].lower().replace("-", "_") for line in project["dependencies"]}
-    names = {"PIL": "pillow", "skimage": "scikit_image"}
+    names = {"PIL": "pillow", "skimage": "scikit_image", "sklearn": "scikit_learn"}
     imported = set()
     for file in (*(ROOT / "explorer").rglob("*.py"), ROOT / "app.py"):
         for node in ast.walk(ast.parse(file.read_text())):

@@ -13,15 +13,17 @@ from typing import Any, Literal, get_args
 import numpy as np
 import pandas as pd
 import torch
+from PIL import Image
 from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn import functional as F
+from torchvision.transforms.v2.functional import pil_to_tensor
 
 from explorer.errors import Refusal
 from explorer.models.blocks import ACTIVATIONS
 from explorer.models.historic import GoogLeNet2014
 from explorer.models.observe import seeded, watching
-from explorer.models.resnet import INITS, build
+from explorer.models.resnet import INITS, block_names, build
 from explorer.spec import PRESETS, Activation, Init, ResNetSpec
 
 Report = Callable[[float, str], object]
@@ -39,6 +41,8 @@ GOOGLENET_PLACES = (
 )
 HEADS = {"inception4a": "aux1", "inception4d": "aux2"}
 HEADS_WEIGHT = 0.3  # Szegedy et al. 2014, section 5
+_MODES = {1: "L", 3: "RGB"}  # of a picture, by the channels of a net
+_LEAST_CROP = 1 / 3  # of what fits into the picture
 _COARSE, _NOISE = 4, 0.1  # with these the curves of six CIFAR nets stay within 0.03 decades of those on CIFAR-10 photos
 
 
@@ -64,6 +68,35 @@ def patterns(seed: int, images: int = BATCH, side: int = SIDE, channels: int = 3
     noisy = smooth + _NOISE * torch.randn(images, channels, side, side, generator=generator)
     std, mean = torch.std_mean(noisy, (0, 2, 3), keepdim=True)
     return (noisy - mean) / std
+
+
+def crops(pictures: Sequence[Image.Image], seed: int, images: int, size: tuple[int, int], channels: int) -> Tensor:
+    """Random parts of pictures: (images, channels, height, width), each channel of mean 0 and deviation 1.
+
+    Each has the shape of `size`, a side of a third to the whole of what fits into its picture, and is resized. All
+    pictures take turns. One channel gets their grey.
+
+    Raises:
+        GradientError: the net takes neither one channel nor three.
+
+    >>> crops([Image.linear_gradient("L")], 0, 16, (32, 32), 3).shape
+    torch.Size([16, 3, 32, 32])
+    """
+    if channels not in _MODES:
+        raise GradientError(f"in_channels (={channels}) must be 1 or 3, as pictures have; patterns have any number.")
+    generator = torch.Generator().manual_seed(seed)
+    height, width = size
+    cut = []
+    for number in range(images):
+        picture = pictures[number % len(pictures)].convert(_MODES[channels])
+        share, right, down = torch.rand(3, generator=generator, dtype=torch.float64).tolist()
+        zoom = (_LEAST_CROP + (1 - _LEAST_CROP) * share) * min(picture.width / width, picture.height / height)
+        left, top = right * (picture.width - zoom * width), down * (picture.height - zoom * height)
+        box = (left, top, left + zoom * width, top + zoom * height)
+        cut.append(pil_to_tensor(picture.resize((width, height), Image.Resampling.BICUBIC, box)))
+    pixels = torch.stack(cut).float()
+    std, mean = torch.std_mean(pixels, (0, 2, 3), keepdim=True)
+    return (pixels - mean) / std.clamp(min=1)
 
 
 def classes(seed: int, images: int, count: int) -> Tensor:
@@ -104,9 +137,9 @@ def activation_gradients(
 
     def watch(place: str, output: Any) -> None:
         if isinstance(output, Tensor) and output.requires_grad:
-            activations[place].append(_norm(output.detach()))
+            activations[place].append(norm_of(output.detach()))
             arrived = gradients[place]
-            output.register_hook(lambda gradient: arrived.append(_measured(gradient)))  # type: ignore[no-untyped-call]
+            output.register_hook(lambda gradient: arrived.append(_marked(gradient)))  # type: ignore[no-untyped-call]
 
     # Stand-ins for parameters and buffers: the network's own get no gradient and no new statistics
     state = {name: parameter.detach() for name, parameter in network.named_parameters()}
@@ -131,22 +164,32 @@ def activation_gradients(
     )
 
 
-def _norm(tensor: Tensor) -> float:
-    return torch.linalg.vector_norm(tensor, dtype=torch.float64).item()  # squares of float32 would underflow
+def norm_of(tensor: Tensor) -> float:
+    """The root of the sum of squares, summed in double precision: squares of float32 would underflow."""
+    return torch.linalg.vector_norm(tensor, dtype=torch.float64).item()
 
 
-def _measured(gradient: Tensor) -> tuple[float, str]:
-    """The norm and its mark."""
-    norm = _norm(gradient)
+def mark_of(norm: float, numbers: int, dtype: torch.dtype) -> str:
+    """What a number format has left of so many numbers with this norm; one of `MARKS`.
+
+    >>> [mark_of(norm, 4, torch.float32) for norm in (1.0, 2e-38, 0.0, math.inf)]
+    ['', 'subnormal', 'zero', 'not finite']
+    """
     if not math.isfinite(norm):
-        return norm, "not finite"
+        return "not finite"
     if norm == 0:
-        return norm, "zero"
-    small = norm / math.sqrt(gradient.numel()) < torch.finfo(gradient.dtype).tiny
-    return norm, "subnormal" if small else ""
+        return "zero"
+    return "subnormal" if norm / math.sqrt(numbers) < torch.finfo(dtype).tiny else ""
 
 
-def _worst(marks: Iterable[str]) -> str:
+def _marked(gradient: Tensor) -> tuple[float, str]:
+    """The norm and its mark."""
+    norm = norm_of(gradient)
+    return norm, mark_of(norm, gradient.numel(), gradient.dtype)
+
+
+def worst(marks: Iterable[str]) -> str:
+    """The worst of one mark or more."""
     return max(marks, key=MARKS.index)
 
 
@@ -185,7 +228,7 @@ def over_seeds(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
         joined[f"{kind}_low"] = [each.low for each in spreads]
         joined[f"{kind}_high"] = [each.high for each in spreads]
     marks = zip(*(table["mark"] for table in tables), strict=True)
-    joined["mark"] = [_worst(each) for each in marks]
+    joined["mark"] = [worst(each) for each in marks]
     return joined
 
 
@@ -205,7 +248,7 @@ def _joined(curves: Mapping[str, Sequence[pd.DataFrame]], series: str) -> pd.Dat
     return pd.concat(joined, ignore_index=True)
 
 
-def _quotient(above: float, below: float) -> float:
+def quotient(above: float, below: float) -> float:
     """above / below, or not a number where that says nothing."""
     return above / below if below else math.nan
 
@@ -284,8 +327,7 @@ def gradient_flow(spec: ResNetSpec, seed: int, *, double: bool = False) -> pd.Da
     with seeded(seed):
         network = build(spec, "cpu").to(dtype)
     images = patterns(seed, side=spec.image_size[0], channels=spec.in_channels).to(dtype)
-    places = [f"layer{stage}.{block}" for stage, depth in enumerate(spec.depths, 1) for block in range(depth)]
-    return activation_gradients(network, images, classes(seed, BATCH, spec.num_classes), places)
+    return activation_gradients(network, images, classes(seed, BATCH, spec.num_classes), block_names(spec))
 
 
 def activation_study(study: ActivationStudy, report: Report = lambda fraction, text: None) -> Outcome:
@@ -307,7 +349,7 @@ def activation_study(study: ActivationStudy, report: Report = lambda fraction, t
             report((number + seed / study.seeds) / len(study.activations), f"{activation}, seed {seed}")
             tables[activation].append(gradient_flow(study.spec(activation), seed, double=study.double))
         norms = [list(table["gradient_norm"]) for table in tables[activation]]
-        ratio = spread([_quotient(norm[0], norm[-1]) for norm in norms])
+        ratio = spread([quotient(norm[0], norm[-1]) for norm in norms])
         slope = greatest_slope(activation)
         rows.append(
             {
@@ -318,7 +360,7 @@ def activation_study(study: ActivationStudy, report: Report = lambda fraction, t
                 "ratio_low": ratio.low,
                 "ratio_high": ratio.high,
                 "per_layer": ratio.median ** (1 / study.layers_between),
-                "mark": _worst(mark for table in tables[activation] for mark in table["mark"]),
+                "mark": worst(mark for table in tables[activation] for mark in table["mark"]),
             }
         )
     return Outcome(_joined(tables, "activation"), pd.DataFrame(rows).replace(math.inf, math.nan))
@@ -410,7 +452,7 @@ def auxiliary_study(study: AuxiliaryStudy, report: Report = lambda fraction, tex
             tables[loss].append(activation_gradients(network, images, targets, GOOGLENET_PLACES, measured))
     without, with_heads = (over_seeds(of_loss) for of_loss in tables.values())
     by_seed = [
-        list(map(_quotient, more["gradient_norm"], less["gradient_norm"]))
+        list(map(quotient, more["gradient_norm"], less["gradient_norm"]))
         for less, more in zip(*tables.values(), strict=True)
     ]
     ratios = [spread(quotients) for quotients in zip(*by_seed, strict=True)]
@@ -422,7 +464,7 @@ def auxiliary_study(study: AuxiliaryStudy, report: Report = lambda fraction, tex
             "ratio": [ratio.median for ratio in ratios],
             "ratio_low": [ratio.low for ratio in ratios],
             "ratio_high": [ratio.high for ratio in ratios],
-            "mark": [_worst(marks) for marks in zip(without["mark"], with_heads["mark"], strict=True)],
+            "mark": [worst(marks) for marks in zip(without["mark"], with_heads["mark"], strict=True)],
         }
     )
     return Outcome(_joined(tables, "loss"), summary.replace(math.inf, math.nan))

@@ -10,7 +10,7 @@ import threading
 import uuid
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     import pandas as pd
     from PIL import Image
 
-    from explorer.analysis.effective import EffectiveField
     from explorer.analysis.fields import FieldProfile
     from explorer.analysis.likeness import Fit, Likeness
     from explorer.analysis.profile import Profile
@@ -184,19 +183,16 @@ def samples(names: tuple[str, ...]) -> "list[Image.Image]":
 
 @dataclass(frozen=True)
 class Measurement:
-    """What effective fields depend on, and how they are measured."""
+    """What a measured result depends on, and how it is measured."""
 
     question: Hashable
-    measure: "Callable[[], list[EffectiveField]]" = field(compare=False)
+    measure: Callable[[], Any] = field(compare=False)
 
 
 @st.cache_resource(show_spinner=False)
-def measurements() -> "Callable[[Measurement], list[EffectiveField]]":
-    """Effective fields with a memory, for worker threads: a class asks for the same ones.
-
-    One takes a fifth of a megabyte at 224 px and one at 512, and sixteen may be asked for at once.
-    """
-    return functools.lru_cache(maxsize=16)(lambda measurement: measurement.measure())
+def measurements(kind: str, most: int) -> Callable[[Measurement], Any]:
+    """The last so many results of one kind, for worker threads: a class asks for the same ones."""
+    return functools.lru_cache(maxsize=most)(lambda measurement: measurement.measure())
 
 
 @st.cache_data(max_entries=16, show_spinner=False)

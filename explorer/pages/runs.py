@@ -1,14 +1,19 @@
 """Long work on a page: submitted once for what was asked, polled until it is done, cancelled when something else is."""
 
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeVar
 
 import streamlit as st
 
-from explorer.jobs import Job, JobQueue, Progress
+from explorer.errors import Refusal
+from explorer.jobs import Job, JobQueue, Progress, QueueFull
 from explorer.pages import cached
+from explorer.pages.edge import plain
 
+Q = TypeVar("Q", bound=Hashable)
 T = TypeVar("T")
 
 _PATIENCE = 0.3  # seconds in which short work may end before a progress bar is drawn
@@ -53,6 +58,39 @@ def outcome(slot: str, question: Any, work: Callable[[Progress], T], queue: JobQ
     return result
 
 
+def outcomes(slot: str, questions: Mapping[str, Q], work: Callable[[Q, Progress], T]) -> dict[str, T]:
+    """What the work returned for those of the questions that are answered by now, each a job in the queue.
+
+    How far the rest are is drawn, with a button to cancel; what cannot be done is said.
+
+    Args:
+        slot: the place on the page that shows these results; questions asked there no more are cancelled.
+        questions: all that a result depends on, by its title.
+        work: what to run for a question.
+    """
+    owner = cached.session_owner()
+    jobs: dict[Q, Job[T]] = st.session_state.setdefault(slot, {})
+    for question in jobs.keys() - set(questions.values()):
+        jobs.pop(question).cancel()
+    full: QueueFull | None = None
+    for question in questions.values():
+        if question not in jobs and full is None:
+            try:
+                jobs[question] = cached.job_queue().submit(owner, partial(work, question))
+            except QueueFull as refusal:
+                full = refusal  # those who found no place try again when one of ours has ended
+    end = time.monotonic() + _PATIENCE
+    for job in jobs.values():
+        job.wait(max(0.0, end - time.monotonic()))
+    titled = {title: jobs[question] for title, question in questions.items() if question in jobs}
+    ended = sum(job.finished for job in titled.values())
+    if ended < len(titled):
+        st.fragment(_watch_all, run_every=_POLL)(slot, titled, len(questions), ended)
+    elif full is not None:
+        st.warning(plain(str(full)), icon=":material/hourglass:")
+    return _answered(slot, titled)
+
+
 def cancel(slot: str) -> bool:
     """Stop what works for this slot and forget it; whether anything did."""
     run: _Run | None = st.session_state.get(slot)
@@ -79,3 +117,62 @@ def _watch(slot: str, job: Job[Any]) -> None:
     else:
         st.progress(job.fraction, f"{job.text or 'Starting'} · {job.seconds or 0:.0f} s")
     st.button("Cancel", on_click=job.cancel, key=f"{slot}_cancel", icon=":material/close:", help="Stop this run.")
+
+
+def _answered(slot: str, titled: Mapping[str, Job[T]]) -> dict[str, T]:
+    found: dict[str, T] = {}
+    stopped = [title for title, job in titled.items() if job.state == "cancelled"]
+    failed = []
+    for title, job in titled.items():
+        if job.state in ("done", "failed"):
+            try:
+                found[title] = job.result()
+            except Refusal as refusal:
+                failed.append(title)
+                st.warning(plain(f"{title} is left out: {refusal}"), icon=":material/block:")
+    if stopped:
+        st.info(plain(f"Cancelled: {', '.join(stopped)}."), icon=":material/cancel:")
+    if stopped or failed:
+        again = [titled[title] for title in (*stopped, *failed)]
+        st.button(
+            "Measure these again",
+            on_click=_forget_some,
+            args=(slot, again),
+            key=f"{slot}_again",
+            help="Put what was cancelled or left out into the queue once more.",
+        )
+    return found
+
+
+def _forget_some(slot: str, jobs: list[Job[Any]]) -> None:
+    kept = st.session_state.get(slot, {})
+    st.session_state[slot] = {question: job for question, job in kept.items() if job not in jobs}
+
+
+def _cancel_all(jobs: list[Job[Any]]) -> None:
+    for job in jobs:
+        job.cancel()
+
+
+def _watch_all(slot: str, titled: Mapping[str, Job[Any]], asked: int, ended: int) -> None:
+    """The progress bar and the cancel button, alone rerun until one more job has ended."""
+    cached.session_owner()  # back from a broken connection, this may be the first to run
+    if sum(job.finished for job in titled.values()) > ended:
+        st.rerun()
+    running = [(title, job) for title, job in titled.items() if job.state == "running"]
+    if running:
+        title, job = running[0]
+        text = f"{title}: {job.text or 'starting'} · {job.seconds or 0:.0f} s"
+    else:
+        ahead = min((job.position for job in titled.values() if not job.finished), default=0)
+        text = f"Waiting for other runs to end; {ahead} before these"
+    done = sum(job.fraction for job in titled.values()) / asked
+    st.progress(done, plain(f"{ended} of {asked} measured. {text}"))
+    st.button(
+        "Cancel",
+        on_click=_cancel_all,
+        args=(list(titled.values()),),
+        key=f"{slot}_cancel",
+        icon=":material/close:",
+        help="Stop what is still measured; what is ready stays.",
+    )

@@ -7,6 +7,7 @@ import platform
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 import pandas as pd
 import pyarrow as pa
@@ -78,16 +79,16 @@ def write(path: Path, recipe: Recipe, records: Iterable[Record], about: Mapping[
     part.replace(path)
 
 
-def read(path: Path) -> Recorded:
-    """What `write` kept.
+def read(file: Path | BinaryIO) -> Recorded:
+    """What `write` kept, from a path or a file that is open and has a name.
 
     Raises:
         RecordedError: no such file, or one that `write` did not write.
     """
     try:
-        table = pq.read_table(path)
+        table = pq.read_table(file)
         told = json.loads(table.schema.metadata[_ABOUT])
         recipe = Recipe.from_json(told["recipe"])
         return Recorded(recipe, table.select(_COLUMNS).to_pandas(), told["about"])
     except Exception as error:  # whatever a strange file makes of the readers
-        raise RecordedError(f"{path.name} is not a recorded run; it must be a Parquet file of this program.") from error
+        raise RecordedError(f"{file.name} is not a recorded run; it must be a Parquet file of this program.") from error

@@ -11,6 +11,7 @@ import torch
 import torchvision
 from hypothesis import given
 from PIL import Image
+from skimage import data
 from strategies import FEW, specs
 from torch import Tensor, nn
 
@@ -287,6 +288,21 @@ def test_depth_uses_less_of_the_field_and_shortcuts_less_still() -> None:
 
 
 # --- trained networks
+
+
+@pytest.mark.parametrize("name", ["cifar_resnet20", "cifar_resnet56", "cifar_plain20", "cifar_plain56"])
+def test_training_narrowed_the_fields_of_our_own_nets(name: str) -> None:
+    """As the page says; Luo et al. 2016 saw theirs widened, so it depends on the net and its training."""
+    trained, profile = load(name), field_profile(name)
+    wanted = [here for here in by_depth(profile, 12) if box_of(profile.fields[here], (0, 0)).size[0] >= 7]
+    preprocessing = trained.checkpoint.preprocessing
+    photos = [Image.fromarray(getattr(data, photo)()) for photo in ("coffee", "chelsea", "rocket", "astronaut")]
+    images = torch.cat([preprocessing.tensor(preprocessing.crop_of(photo)) for photo in photos])
+    before = initial_fields(name, profile, wanted, images, seeds=2)
+    after = trained_fields(trained, profile, wanted, images)
+    assert len(before) == len(after) == len(wanted) >= 10
+    for one, other in zip(before, after, strict=True):
+        assert math.prod(other.widths) < math.prod(one.widths), one.name
 
 
 def test_a_trained_network_is_measured_and_left_as_it_was() -> None:

@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 import torch
 from hypothesis import given
+from PIL import Image
 from strategies import FEW, specs
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -30,6 +31,7 @@ from explorer.analysis.gradients import (
     activation_study,
     auxiliary_study,
     classes,
+    crops,
     googlenet,
     gradient_flow,
     greatest_slope,
@@ -250,6 +252,39 @@ def test_patterns_are_smooth_alike_in_scale_and_repeatable() -> None:
     assert 0.96 < neighbours < 0.98, "white noise has 0, no noise 0.989, twice the noise 0.93"
     between = torch.corrcoef(images.flatten(1))
     assert (between - torch.eye(5)).abs().max() < 0.8, "images differ"
+
+
+GRADIENT = Image.linear_gradient("L").convert("RGB")  # 256 x 256, each row of one brightness: its own number
+
+
+def test_crops_are_parts_of_all_pictures_in_turn_alike_in_scale_and_repeatable() -> None:
+    pictures = [GRADIENT, GRADIENT.rotate(90)]
+    images = crops(pictures, 3, 16, (24, 16), 3)
+    assert images.shape == (16, 3, 24, 16)
+    assert torch.equal(images, crops(pictures, 3, 16, (24, 16), 3))
+    assert not torch.equal(images, crops(pictures, 4, 16, (24, 16), 3))
+    torch.testing.assert_close(images.mean((0, 2, 3)), torch.zeros(3), atol=1e-5, rtol=0)
+    torch.testing.assert_close(images.std((0, 2, 3)), torch.ones(3))
+    down, across = images.diff(dim=2).abs().mean((1, 2, 3)), images.diff(dim=3).abs().mean((1, 2, 3))
+    assert all(down[0::2] > 5 * across[0::2]), "the first picture's brightness changes from row to row"
+    assert all(across[1::2] > 5 * down[1::2]), "the second's from column to column"
+
+
+def test_crops_are_squares_of_a_third_to_the_whole_of_a_picture() -> None:
+    """In a ramp of brightness the range inside of a crop is the crop's side."""
+    many = crops([GRADIENT], 0, 400, (32, 32), 1)
+    ranges = (many.amax((1, 2, 3)) - many.amin((1, 2, 3))) / (many.max() - many.min())
+    assert 0.3 < ranges.min() < 0.36
+    assert 0.97 < ranges.max() <= 1
+    middles = (many.amax((1, 2, 3)) + many.amin((1, 2, 3))) / 2
+    assert abs(middles.mean()) < 0.1, "they lie anywhere"
+    assert torch.equal(crops([GRADIENT], 0, 4, (32, 32), 1), crops([GRADIENT.convert("L")], 0, 4, (32, 32), 1))
+
+
+def test_crops_of_one_colour_are_zero_and_odd_channels_are_refused() -> None:
+    assert (crops([Image.new("RGB", (50, 40), "red")], 0, 4, (8, 8), 3) == 0).all()
+    with pytest.raises(GradientError, match=r"in_channels \(=2\) must be 1 or 3, as pictures have"):
+        crops([GRADIENT], 0, 4, (8, 8), 2)
 
 
 def test_classes_are_all_of_them_and_repeatable() -> None:

@@ -96,7 +96,7 @@ def lend(monkeypatch: pytest.MonkeyPatch) -> Lend:
             trained_on="nothing",
             classes=tuple(map(str, range(classes))),
             preprocessing=Preprocessing(side, side, "bilinear", mean, std),
-            top1=0.0,
+            published=0.0,
             source="this test",
             licence="none",
             last_features=last_features,
@@ -255,6 +255,37 @@ def test_grad_cam_of_a_resnet_of_ours_is_cam_by_cells(lend: Lend, dots: Image.Im
     cam = class_activation_map(model, model.layer2, model.fc, x, 3)
     np.testing.assert_allclose(found.map, cam / (4 * 4), atol=1e-5)
     assert float(found.map.sum()) == pytest.approx(found.logit - float(model.fc.bias.detach()[3]), abs=1e-4)
+
+
+OWN = ("cifar_resnet20", "cifar_resnet56", "cifar_plain20", "cifar_plain56")
+
+
+@pytest.mark.parametrize("name", OWN)
+def test_grad_cam_of_a_net_of_our_own_is_cam_by_cells(chelsea: Image.Image, name: str) -> None:
+    found = attribute(name, chelsea, "grad_cam", 5)
+    trained = checkpoints.load(name)
+    x = trained.checkpoint.preprocessing.tensor(found.picture)
+    with trained.model.borrow() as model:
+        cam = class_activation_map(model, model.layer3, model.fc, x, 5)
+        bias = float(model.fc.bias[5])
+    assert found.map.shape == cam.shape == (8, 8)
+    assert found.picture.size == (32, 32)
+    np.testing.assert_allclose(found.map, cam / (8 * 8), atol=1e-5)
+    assert float(found.map.sum()) == pytest.approx(found.logit - bias, abs=1e-4)
+
+
+@pytest.mark.parametrize("name", OWN)
+def test_integrated_gradients_of_a_net_of_our_own_are_captums_and_add_up(chelsea: Image.Image, name: str) -> None:
+    found = attribute(name, chelsea, "integrated_gradients", 3, steps=100, baseline="mean")
+    trained = checkpoints.load(name)
+    x = trained.checkpoint.preprocessing.tensor(found.picture).contiguous(memory_format=torch.channels_last)
+    with trained.model.borrow() as model:
+        plain = IntegratedGradients(model).attribute(
+            x, torch.zeros_like(x), 3, n_steps=100, method="gausslegendre", internal_batch_size=10
+        )
+    assert found.map.shape == (32, 32)
+    np.testing.assert_allclose(found.map, plain[0].sum(0).detach(), atol=1e-5)
+    assert abs(found.delta) < 0.03 * np.abs(found.map).sum()
 
 
 def test_more_steps_bring_the_convergence_delta_nearer_to_zero(coffee: Image.Image) -> None:

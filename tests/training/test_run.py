@@ -155,7 +155,7 @@ INTERRUPTED = {
     "plainly": RECIPE,
     "with augmentation": replace(RECIPE, augmentation="crop_flip"),
     "while the net draws": replace(RECIPE, spec=small(stochastic_depth=0.3, block_dropout=0.2, head_dropout=0.2)),
-    "waiting for the error to fall": replace(RECIPE, warmup_error=60.0),
+    "waiting for the error to fall": replace(RECIPE, warmup_error=30.0),
     "in half precision": replace(RECIPE, precision="bfloat16"),
     "under a schedule": replace(RECIPE, schedule="cosine", warmup_steps=5),
 }
@@ -219,14 +219,14 @@ def test_a_diverged_run_that_is_resumed_stays_so(tmp_path: Path) -> None:
 
 def test_the_rate_waits_for_the_error_to_fall() -> None:
     """He et al. 2015, section 4.2: 0.01 until the training error is below 80%, then 0.1."""
-    records = list(run(replace(RECIPE, steps=80, test_every=80, warmup_error=50.0), DATA))
+    records = list(run(replace(RECIPE, steps=80, test_every=80, warmup_error=30.0), DATA))
     waits = [record for record in records[1:] if record.lr == pytest.approx(0.005)]
     goes = [record for record in records[1:] if record.lr == pytest.approx(0.05)]
     assert records[1:] == waits + goes
-    assert waits
+    assert len(waits) > 2
     assert goes
-    assert all(record.batch_error >= 50 for record in waits[:-1])  # type: ignore[operator]
-    assert waits[-1].batch_error < 50  # type: ignore[operator]
+    assert all(record.batch_error >= 30 for record in waits[:-1])  # type: ignore[operator]
+    assert waits[-1].batch_error < 30  # type: ignore[operator]
 
 
 def test_the_schedule_reaches_the_optimiser() -> None:

@@ -1,0 +1,1 @@
+"""The sections of the Degradation page: what deeper nets learn, live and recorded."""

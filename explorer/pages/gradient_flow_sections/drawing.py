@@ -1,0 +1,78 @@
+"""What the sections of this page draw alike."""
+
+from collections.abc import Mapping
+from typing import Literal
+
+import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
+
+from explorer.analysis.flow import Flows
+from explorer.figures.flow import times
+from explorer.figures.theme import exact
+from explorer.models.checkpoints import REGISTRY
+from explorer.pages.edge import plain
+from explorer.pages.gradient_flow_sections import measured
+from explorer.pages.gradient_flow_sections.chosen import Chosen
+from explorer.training.datasets import DATASETS
+
+Along = Literal["index", "place"]
+
+ACROSS: dict[Along, str] = {"index": "block, from the input", "place": "depth of the block, 0 first, 1 last"}
+_ALONG: dict[Along, str] = {"index": "Number", "place": "Relative depth"}
+
+
+def along(place: DeltaGenerator) -> Along:
+    """Draw the choice of what the horizontal axis counts."""
+    chosen: Along = place.segmented_control(
+        "Across",
+        list(_ALONG),
+        default="place",
+        required=True,
+        format_func=_ALONG.__getitem__,
+        key="flow_along",
+        persist_state="session",
+        help="Blocks by their number, or from 0, the first, to 1, the last, so that nets of all depths lie over each "
+        "other.",
+    )
+    return chosen
+
+
+def ratios(found: Mapping[str, Flows], quantity: str) -> None:
+    """First block over last, a metric a net."""
+    st.markdown("**First block over last block** · median over the seeds, below it least and greatest")
+    row = st.container(horizontal=True)
+    for title, flows in found.items():
+        ratio = flows.ratios[quantity]
+        row.metric(
+            title,
+            times(ratio.median),
+            f"{times(ratio.low)} to {times(ratio.high)}",
+            delta_color="off",
+            delta_arrow="off",
+            width=165,
+            help="Above 1 it grows toward the input, below 1 it vanishes. A dash: the last block's is 0, or a value "
+            "is not finite.",
+        )
+
+
+def how(chosen: Chosen, found: Mapping[str, Flows]) -> str:
+    """For captions: when, on what, how often and in which mode it was measured."""
+    batches = sorted({flows.batch for flows in found.values()})
+    smaller = "" if len(batches) == 1 else f" ({batches[0]} where more would take too much memory)"
+    state = chosen.when
+    if chosen.state == "steps" and chosen.steps:
+        state += (
+            f" of training on {DATASETS[chosen.images.name].title} (SGD, learning rate 0.1, momentum 0.9, weight decay "
+            f"10⁻⁴, {measured.AT_ONCE[chosen.images.name]} pictures a step)"
+        )
+    trainings = [REGISTRY[chosen.weights[title]].training for title in found if title in chosen.weights]
+    if steps := sorted({training.steps for training in trainings if training is not None}):
+        state += (
+            f" (this project's own, {' or '.join(map(exact, steps))} steps on CIFAR-10 (JPEG); the paper's take 64,000)"
+        )
+    last = chosen.seeds - 1
+    return plain(
+        f"Measured now {state}, in training mode, so that batch norm uses the statistics of the batch. In went a "
+        f"batch of {batches[-1]}{smaller}: {chosen.images.words}; L is the mean cross-entropy. Lines: medians over "
+        + (f"seeds 0 to {last}; bands: least to greatest." if last else "one seed, 0.")
+    )

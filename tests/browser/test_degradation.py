@@ -74,3 +74,33 @@ def test_two_sessions_do_not_disturb_each_other_and_a_closed_one_frees_its_place
     expect(other.get_by_text("The server is at work on other people's runs")).to_have_count(0)
     cancel_all(other)
     other.context.close()
+
+
+def test_a_recorded_run_is_replayed_beside_what_was_published(page: Page, address: str) -> None:
+    page.goto(f"{address}/degradation?lab=recorded")
+    expect(page.get_by_role("heading", name="Recorded runs")).to_be_visible()
+    chart = page.get_by_test_id("stPlotlyChart").first
+    slider = chart.locator(".slider-label").first  # the others are its ticks
+    expect(slider).to_have_text("step 1,600")
+    chart.locator(".updatemenu-button", has_text="Play").click()
+    expect(slider).not_to_have_text("step 1,600")  # it began anew
+    early = slider.text_content()
+    expect(slider).not_to_have_text(early or "")
+    expect(slider).to_have_text("step 1,600")
+    cells = page.get_by_test_id("stDataFrame").first.locator("tbody tr", has_text="ResNet-20").locator("td")
+    assert "8.75" in cells.all_inner_texts()  # He et al. 2015, table 6
+
+
+def test_two_lessons_are_opened_and_one_starts_the_lab(page: Page, address: str) -> None:
+    page.goto(f"{address}/degradation?lab=lessons&lesson=plain")
+    expect(page.get_by_role("heading", name="1. Plain against residual")).to_be_visible()
+    page.get_by_role("radio", name="2. Shortcuts A, B, C").click()
+    expect(page.get_by_role("heading", name="2. Shortcuts A, B, C")).to_be_visible()
+    expect(page.get_by_text("12.22")).not_to_have_count(0)  # option C at 110 layers, He et al. 2016, table 1
+    expect(page).to_have_url(re.compile("lesson=shortcuts"))
+    page.get_by_role("radio", name="1. Plain against residual").click()
+    page.get_by_role("button", name="Train them in the live lab").click()
+    expect(page.get_by_text("Ready to start: plain-20 (seed 0), plain-56 (seed 0)")).to_be_visible()
+    page.get_by_role("button", name="Start these").click()
+    expect(page.get_by_text("0 of 4 runs ended")).to_be_visible()
+    cancel_all(page)

@@ -1,7 +1,7 @@
 """How much gradient reaches each place of a network.
 
-Gradients of activations, not of weights: in a plain net without norm the product of a weight's norm and its gradient's
-is the same for all layers, whatever vanishes, so that weights would not show it.
+Gradients of activations, not of weights: in a plain net without norm the sum of a weight times its gradient is the same
+for all layers, whatever vanishes, so that weights would hardly show it (`flow` has both).
 """
 
 import math
@@ -211,7 +211,7 @@ def spread(values: Sequence[float]) -> Spread:
     >>> spread([3, 1, 8])
     Spread(median=3.0, low=1.0, high=8.0)
     """
-    counted = np.nan_to_num(np.asarray(values, dtype=float), nan=np.inf, posinf=np.inf)
+    counted = np.nan_to_num(np.asarray(values, dtype=float), nan=np.inf, posinf=np.inf, neginf=-np.inf)
     return Spread(float(np.median(counted)), float(counted.min()), float(counted.max()))
 
 

@@ -67,11 +67,20 @@ def sample_name() -> str | None:
     return known[0] if known is not None and known[0].startswith("sample ") else None
 
 
+def read(data: bytes, name: str) -> Picture:
+    """The picture that a file holds; one person at a time, as it may take much memory.
+
+    Raises:
+        ImageError: it is no picture that can be used.
+    """
+    with _ONE_AT_A_TIME:
+        return read_image(data, name)
+
+
 def _remembered(key: str, data: bytes, name: str) -> Picture:
     """The picture, decoded once and not at every move of a slider."""
     known: tuple[str, Picture] | None = st.session_state.get("picture")
     if known is None or known[0] != key:
-        with _ONE_AT_A_TIME:
-            known = key, read_image(data, name)
+        known = key, read(data, name)
         st.session_state["picture"] = known
     return known[1]

@@ -3,6 +3,7 @@
 import functools
 import heapq
 import json
+import math
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields, replace
@@ -306,8 +307,8 @@ def seen(courses: Sequence[Course]) -> list[str]:
         if not own[0].recipe.spec.residual:
             sentences += _gradient(net, own)
     sentences += [
-        f"{course.net} with seed {course.recipe.seed} diverged at step {course.diverged:,}: its loss was no finite "
-        "number any more."
+        f"{course.net} with seed {course.recipe.seed} diverged at step {course.diverged:,}: its loss or a weight was "
+        "no finite number any more."
         for course in courses
         if course.diverged is not None
     ]
@@ -340,7 +341,7 @@ def _deeper(shallow: tuple[str, list[Course]], deep: tuple[str, list[Course]]) -
 def _lags(run: Course) -> bool:
     """Whether eval mode says something else than training mode, which no over-fitting can be behind."""
     batch, train = run.latest("batch_loss"), run.latest("train_loss")
-    return batch is not None and train is not None and train > 3 * batch + 0.1
+    return batch is not None and train is not None and not train <= 3 * batch + 0.1  # nor is nan
 
 
 def _ends(runs: Iterable[Course], quantity: str) -> list[float]:
@@ -358,4 +359,7 @@ def _gradient(net: str, runs: Iterable[Course]) -> list[str]:
     )
     if first >= last / 10:
         return [f"{text}: it has not vanished on its way back."]
-    return [f"{text}: it is {last / first:,.0f} times smaller there." if first else f"{text}: nothing arrives there."]
+    if not first:
+        return [f"{text}: nothing arrives there."]
+    times = f"{last / first:,.0f}" if last < 1e5 * first else f"about 10^{math.log10(last / first):.0f}"
+    return [f"{text}: it is {times} times smaller there."]

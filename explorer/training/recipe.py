@@ -15,6 +15,7 @@ Augmentation = Literal["none", "crop", "crop_flip"]
 Precision = Literal["float32", "bfloat16"]
 
 MOST_STEPS = 1_000_000
+MOST_RATE = 1e30  # float32 ends at 3e38
 WARM_UP_FACTOR = 0.1  # He et al. 2015, section 4.2: 0.01 before 0.1
 
 
@@ -86,9 +87,11 @@ class Recipe:
                 _check_whole(name, getattr(self, name), 1, MOST_STEPS)
         if not isinstance(self.data, str) or not self.data:
             raise RecipeError(f"data (={self.data!r}) must be the name of a data set, such as 'digits'.")
-        _check_number("lr", self.lr, lambda lr: lr > 0, "above 0")
+        _check_number("lr", self.lr, lambda lr: 0 < lr <= MOST_RATE, f"above 0, to {MOST_RATE:g}")
         _check_number("momentum", self.momentum, lambda momentum: 0 <= momentum < 1, "from 0 to below 1")
-        _check_number("weight_decay", self.weight_decay, lambda decay: decay >= 0, "0 or more")
+        _check_number(
+            "weight_decay", self.weight_decay, lambda decay: 0 <= decay <= MOST_RATE, f"from 0 to {MOST_RATE:g}"
+        )
         if self.warmup_error is not None:
             _check_number("warmup_error", self.warmup_error, lambda error: 0 < error <= 100, "above 0, to 100")
         for name, known in (
@@ -170,7 +173,7 @@ def _check_whole(name: str, value: Any, low: int, high: int) -> None:
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e300
 
 
 def _check_number(name: str, value: Any, right: Callable[[float], bool], meaning: str) -> None:

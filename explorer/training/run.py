@@ -19,7 +19,7 @@ from explorer.models.device import best_device
 from explorer.models.observe import evaluating, seeded, watching
 from explorer.models.resnet import ResNet, block_names, build
 from explorer.spec import ResNetSpec
-from explorer.training.datasets import Dataset, channel_statistics, load
+from explorer.training.datasets import Dataset, channel_statistics, load, normalised
 from explorer.training.recipe import WARM_UP_FACTOR, Recipe
 
 _EVALUATED = 500  # pictures at once where nothing is learned
@@ -39,12 +39,14 @@ class Record:
         lr: learning rate of the last update; None before the first.
         batch_loss, batch_error: cross-entropy, and percent wrong, on the batches since the last record, as they were
             trained on: in training mode, augmented, each before its own update. The paper's figure 6 shows this error.
-        train_loss, train_error: on the training set or the first of it (`Recipe.probe`), as it is, in eval mode.
+        train_loss, train_error: on the training set or the first of it (`Recipe.probe`), as it is, in eval mode. Early
+            in a run batch norm's running means lag, and a deep net's loss may be huge or no finite number here.
         test_loss, test_error: on the test set or the first of it (`Recipe.tested`), in eval mode.
         gradient_norms: of the loss of the last batch with respect to what each block returns, first block first;
             roots of the sums of squares over the batch.
         seconds: of training and measuring so far, before an interruption too.
-        diverged: whether the loss was no finite number any more; the run ends with this record.
+        diverged: whether the loss on the batches, or a weight, was no finite number any more; the run ends with this
+            record.
     """
 
     step: int
@@ -100,7 +102,8 @@ class Run:
         self.records: list[Record] = []
         self._pictures = self.data.train.to(self.device)
         self._labels = self.data.train_labels.to(self.device)
-        self._mean, self._std = (each.to(self.device) for each in channel_statistics(self.data.train))
+        mean, std = channel_statistics(self.data.train)
+        self._statistics = mean.to(self.device), std.to(self.device)
         if checkpoint is not None and checkpoint.exists():
             self._restore(checkpoint)
 
@@ -120,15 +123,18 @@ class Run:
     def _restore(self, path: Path) -> None:
         try:
             state = torch.load(path, map_location=self.device, weights_only=True)
-            kept = Recipe.from_json(state["recipe"])
-        except Exception as error:  # whatever a damaged file makes of the reader
+            if Recipe.from_json(state["recipe"]) != self.recipe:
+                raise RunError(
+                    f"The checkpoint {path.name} is of another recipe; it must be of the one that is to go on."
+                )
+            self.network.load_state_dict(state["network"])
+            self._optimiser.load_state_dict(state["optimiser"])
+            self._progress = _Progress(**state["progress"])
+            self.records = [Record(**values) for values in state["records"]]
+        except RunError:
+            raise
+        except Exception as error:  # whatever a damaged file makes of the readers
             raise RunError(f"The checkpoint {path.name} cannot be read; delete it, and the run starts anew.") from error
-        if kept != self.recipe:
-            raise RunError(f"The checkpoint {path.name} is of another recipe; it must be of the one that is to go on.")
-        self.network.load_state_dict(state["network"])
-        self._optimiser.load_state_dict(state["optimiser"])
-        self._progress = _Progress(**state["progress"])
-        self.records = [Record(**values) for values in state["records"]]
 
     def __iter__(self) -> Iterator[Record]:
         """The records, those of a checkpoint first, to the end of the run."""
@@ -185,8 +191,7 @@ class Run:
         return F.cross_entropy(logits, labels), int((logits.argmax(1) != labels).sum())
 
     def _prepared(self, pictures: Tensor) -> Tensor:
-        normal = (pictures.float() / 255 - self._mean) / self._std
-        return normal.contiguous(memory_format=torch.channels_last)
+        return normalised(pictures, self._statistics).contiguous(memory_format=torch.channels_last)
 
     def _record(self, norms: Sequence[float], resumed: float) -> Record:
         """What stands now; begins the next record's means, and ends the wait for `warmup_error`."""
@@ -196,13 +201,14 @@ class Run:
         if recipe.warmup_error is not None and batch_error is not None and batch_error < recipe.warmup_error:
             progress.warm = True
         progress.losses, progress.wrong, progress.seen, progress.updates = 0.0, 0, 0, 0
-        progress.diverged = _not_finite(batch_loss)
+        # Not by what is measured in eval mode: batch norm's running means lag, and a deep net's maps may overflow there
+        progress.diverged = batch_loss is not None and not math.isfinite(batch_loss)
         on_train: tuple[float | None, float | None] = (None, None)
         on_test = on_train
         if (progress.step % recipe.test_every == 0 or progress.step == recipe.steps) and not progress.diverged:
             on_train = self.measure(self._pictures[: recipe.probe], self._labels[: recipe.probe])
             on_test = self.measure(self.data.test[: recipe.tested], self.data.test_labels[: recipe.tested])
-            progress.diverged = _not_finite(on_train[0])  # the last update of all may be the one that was too much
+            progress.diverged = not all(weights.isfinite().all() for weights in self.network.parameters())
         progress.seconds = time.perf_counter() - resumed
         return Record(
             progress.step,
@@ -250,26 +256,26 @@ class _Progress:
 def run(recipe: Recipe, data: Dataset | None = None, checkpoint: Path | None = None) -> Iterator[Record]:
     """Train and yield a record every few steps; the loss falls and repeats for a seed on one machine.
 
-    With `checkpoint` the run is kept there at each record that measures the test set. Where the file exists already,
-    its records come at once and the run goes on behind them.
+    With `checkpoint` the run is kept there at each record that measures the training set. Where the file exists
+    already, its records come at once and the run goes on behind them.
 
     Raises:
         RunError, DataError: as `Run`.
     """
     own = Run(recipe, data, checkpoint)
     for record in own:
-        if checkpoint is not None and record.test_error is not None and record is own.records[-1]:
+        if checkpoint is not None and record.train_error is not None and record is own.records[-1]:
             own.save(checkpoint)
         yield record
 
 
 def _arriving(norms: list[Tensor], output: Tensor) -> None:
     """Take down the norm of the gradient that comes to a block's output; the last block's comes first."""
-    output.register_hook(lambda gradient: norms.append(gradient.detach().float().norm()))  # type: ignore[no-untyped-call]
+    output.register_hook(lambda gradient: norms.append(_norm(gradient)))  # type: ignore[no-untyped-call]
 
 
-def _not_finite(loss: float | None) -> bool:
-    return loss is not None and not math.isfinite(loss)
+def _norm(gradient: Tensor) -> Tensor:
+    return torch.linalg.vector_norm(gradient.detach(), dtype=torch.float64)  # squares of float32 would underflow
 
 
 def mixed(*numbers: int) -> int:

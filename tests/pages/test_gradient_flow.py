@@ -1,6 +1,7 @@
 """The Gradient flow page, through Streamlit's own page tests."""
 
 import io
+from dataclasses import replace
 from typing import Any
 
 import pandas as pd
@@ -264,6 +265,20 @@ def test_what_everyone_may_have_is_measured_once(monkeypatch: pytest.MonkeyPatch
     own.flows(1, measured.bench("flow"), Progress())
     own.flows(1, measured.bench("flow"), Progress())
     assert passes == [0, 0], "a person's own pictures are kept in nobody's memory"
+
+
+def test_a_net_that_diverges_before_its_last_step_is_not_shown_as_trained() -> None:
+    net = Net(variant("a", 56, width=4, norm="none", in_channels=1, image_size=(8, 8)), Images("data", "digits"))
+    with pytest.raises(Refusal, match=r"diverged at step \d+ of 50"):
+        replace(net, state="steps", steps=50).network(0, lambda done, text: None)
+
+
+def test_a_very_deep_net_is_trained_though_its_maps_overflow_in_eval_mode() -> None:
+    """Its first measurement is no finite number; weights that have not moved would be shown as trained."""
+    net = Net(variant("a", 1202, width=1, in_channels=1, image_size=(8, 8)), Images("data", "digits"), "steps", 1)
+    before = replace(net, state="initial", steps=0).network(0, lambda done, text: None)
+    after = net.network(0, lambda done, text: None)
+    assert not torch.equal(before.conv1.weight, after.conv1.weight)
 
 
 def test_a_net_that_cannot_be_measured_is_said_and_the_others_stay(monkeypatch: pytest.MonkeyPatch) -> None:

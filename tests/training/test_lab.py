@@ -288,7 +288,7 @@ def test_the_gradient_of_the_deepest_plain_net_is_told(norms: tuple[float, ...],
 
 def test_a_run_that_diverged_is_named() -> None:
     assert lab.seen([course("wild", seed=2, at=5, diverged=True)]) == [
-        "wild with seed 2 diverged at step 5: its loss was no finite number any more."
+        "wild with seed 2 diverged at step 5: its loss or a weight was no finite number any more."
     ]
 
 

@@ -182,6 +182,9 @@ def test_a_checkpoint_is_read_without_running_code_and_checked(tmp_path: Path) -
     checkpoint.write_bytes(checkpoint.read_bytes()[:500])
     with pytest.raises(RunError, match=r"run\.pt cannot be read; delete it"):
         Run(RECIPE, DATA, checkpoint)
+    torch.save({"recipe": RECIPE.to_json(), "network": {}}, checkpoint)
+    with pytest.raises(RunError, match="cannot be read"):
+        Run(RECIPE, DATA, checkpoint)
     torch.save({"recipe": print}, checkpoint)
     with pytest.raises(RunError, match="cannot be read"):
         Run(RECIPE, DATA, checkpoint)
@@ -206,7 +209,34 @@ def test_a_loss_that_is_no_number_ends_the_run_as_diverged() -> None:
 
 def test_the_last_update_of_all_may_be_the_one_that_was_too_much() -> None:
     recipe = replace(RECIPE, spec=small("plain", norm="none"), lr=1e30, steps=1, record_every=1, test_every=1)
+    recipe = replace(recipe, weight_decay=1e30)
     assert list(run(recipe, DATA))[-1].diverged
+
+
+def test_a_loss_that_overflows_in_eval_mode_alone_is_no_divergence() -> None:
+    """Batch norm's running variance starts at 1, so that a deep residual net's maps grow from block to block there."""
+    deep = replace(RECIPE, spec=small("a", 1202), batch=8, steps=2, record_every=1, test_every=1, probe=4, tested=4)
+    first, *later = run(deep, DATA)
+    assert not math.isfinite(first.train_loss or 0.0)
+    assert [record.step for record in later] == [1, 2]
+    assert all(math.isfinite(record.batch_loss or math.nan) for record in later)
+    assert not any(record.diverged for record in (first, *later))
+
+
+def test_norms_of_gradients_whose_squares_underflow_are_no_zeros() -> None:
+    recipe = replace(RECIPE, spec=small("plain", 56, norm="none", init="pytorch"), steps=1, record_every=1)
+    (_, record) = run(replace(recipe, test_every=1), DATA)
+    assert 0 < record.gradient_norms[0] < 1e-24  # of float32, whose least number is 1e-45
+
+
+def test_a_run_on_data_without_test_pictures_is_kept_too(tmp_path: Path) -> None:
+    data = dataclasses.replace(DATA, test=DATA.test[:0], test_labels=DATA.test_labels[:0])
+    whole = told(run(RECIPE, data))
+    for record in run(RECIPE, data, tmp_path / "run.pt"):
+        if record.step == 12:
+            break
+    assert (tmp_path / "run.pt").exists()
+    assert told(run(RECIPE, data, tmp_path / "run.pt")) == whole
 
 
 def test_a_diverged_run_that_is_resumed_stays_so(tmp_path: Path) -> None:

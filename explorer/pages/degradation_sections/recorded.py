@@ -27,7 +27,8 @@ error and test error over 64,000 steps on CIFAR-10:
 HOW = """
 The error on the batches is counted as the net learns: in training mode, on pictures that are shifted and mirrored, each
 batch before its own update, a mean since the last record. The errors on training and test set are measured in between,
-on some pictures as they are, in eval mode; at the end the test error is measured on all test pictures. Each channel is
+on some pictures as they are, in eval mode, where early in a run batch norm's running means lag behind the weights and
+the loss of a deep net may be huge; at the end the test error is measured on all test pictures. Each channel is
 normalised to mean 0 and deviation 1, where the paper takes off the mean of each pixel. The norm is that of the loss's
 gradient with respect to a block's output, over the last batch before the record; the first block is nearest to the
 picture.

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from itertools import product
-from threading import Lock
 from typing import Literal, get_args
 
 import streamlit as st
@@ -11,14 +10,13 @@ from PIL import Image
 from torch import Tensor
 
 from explorer.analysis.gradients import BATCH, MOST_SEEDS, classes, crops, patterns
-from explorer.attribution import read_image
 from explorer.attribution.images import MAX_BYTES
 from explorer.models.checkpoints import REGISTRY, weights_for
 from explorer.models.variants import VARIANTS, variant
 from explorer.pages import pictures, sidebar
 from explorer.pages.edge import plain
 from explorer.spec import Init, Norm, ResNetSpec, SpecError, knob
-from explorer.training.datasets import DATASETS, channel_statistics, load
+from explorer.training.datasets import DATASETS, channel_statistics, load, normalised
 
 Kind = Literal["patterns", "photos", "own", "data"]
 State = Literal["initial", "steps", "trained"]
@@ -36,7 +34,6 @@ _STATES: dict[State, str] = {
     "trained": "Trained weights",
 }
 _NORMS: dict[Norm, str] = {"batch": "Batch norm", "group": "Group norm", "none": "No norm"}
-_ONE_AT_A_TIME = Lock()  # a picture of 40 megapixels takes up to 600 MB while it is read
 
 
 @dataclass(frozen=True)
@@ -74,8 +71,7 @@ class Images:
         if self.kind == "data":
             data = load(self.name)
             drawn = classes(seed, count, len(data.train))  # which pictures
-            mean, std = channel_statistics(data.train)
-            return (data.train[drawn].float() / 255 - mean) / std, data.train_labels[drawn]
+            return normalised(data.train[drawn], channel_statistics(data.train)), data.train_labels[drawn]
         height, width = spec.image_size
         if self.kind == "patterns":
             images = patterns(seed, count, max(height, width), spec.in_channels)[:, :, :height, :width]
@@ -309,8 +305,7 @@ def _uploaded() -> Images:
         name = " ".join(upload.file_id for upload in uploads[:_MOST_PICTURES])
         known: Images | None = st.session_state.get("flow_pictures")
         if known is None or known.name != name:  # decoded once and not at every move of a slider
-            with _ONE_AT_A_TIME:
-                read = [read_image(upload.getvalue(), upload.name).image for upload in uploads[:_MOST_PICTURES]]
+            read = (pictures.read(upload.getvalue(), upload.name).image for upload in uploads[:_MOST_PICTURES])
             st.session_state["flow_pictures"] = Images("own", name, tuple(read))
     if "flow_pictures" not in st.session_state:
         st.info("Choose one picture or more, or switch to the samples.", icon=":material/add_photo_alternate:")

@@ -50,7 +50,7 @@ def ratios(found: Mapping[str, Flows], quantity: str) -> None:
             delta_color="off",
             delta_arrow="off",
             width=165,
-            help="Above 1 it grows toward the input, below 1 it vanishes. A dash: the last block's is 0, or a value "
+            help="Above 1 it grows toward the input, below 1 it shrinks. A dash: the last block's is 0, or a value "
             "is not finite.",
         )
 

@@ -100,8 +100,9 @@ def show(chosen: Chosen) -> None:
         st.caption("Beside trained weights there is no twin, unless its own are among the chosen nets.")
     st.caption(
         plain(
-            f"Measured now {chosen.when}, in training mode and double precision, on {chosen.images.words}; L is the "
-            "mean cross-entropy, a norm the root of the sum of squares over the batch. Above: ⟨part, g⟩ / ‖g‖² for the "
+            f"Measured now {chosen.when}, in training mode and double precision, on "
+            f"{measured.nets(chosen)[title].batch} {chosen.images.words} (fewer where memory ends); L is the mean "
+            "cross-entropy, a norm the root of the sum of squares over the batch. Above: ⟨part, g⟩ / ‖g‖² for the "
             "gradient g in front of each block; the parts sum to 1, and one that points against g is below 0. Below: "
             "‖g‖ over the norm behind the last block, which is the product of the factors of all blocks from the last "
             "to this one. Read it from right to left, as the gradient goes. At a new stage the maps have another "
@@ -140,8 +141,8 @@ def _tables(
     found: dict[str, pd.DataFrame] = {}
     for number, (title, net) in enumerate(questions.items()):
         totals = on.profile(net.spec, None).totals
-        batch = batch_for(totals)
-        seconds_for(totals, 3 * batch + net.steps * measured.AT_ONCE.get(net.images.name, 0))  # double precision
+        batch = batch_for(totals, net.batch)
+        seconds_for(totals, 3 * batch + net.steps * net.batch)  # double precision
 
         def report(done: float, text: str, title: str = title, number: int = number) -> None:
             progress.report((number + done) / len(questions), f"{title}: {text}")
@@ -172,7 +173,7 @@ def _numbers(tables: dict[str, pd.DataFrame], title: str) -> None:
             **parts.COLUMNS,
             "blocks": st.column_config.NumberColumn(help="How many factors the chain has."),
             "product": st.column_config.NumberColumn(
-                "first / last",
+                "in front of first / behind last",
                 format="%.3g",
                 help="The norm in front of the first block over that behind the last: the product of all factors.",
             ),

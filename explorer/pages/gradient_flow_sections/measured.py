@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 from explorer.analysis.flow import Flow, Flows, batch_for, flow, over_seeds, seconds_for
-from explorer.analysis.gradients import BATCH
+from explorer.analysis.gradients import BATCH, GradientError
 from explorer.analysis.profile import Profile
 from explorer.jobs import Progress
 from explorer.models.checkpoints import load
@@ -58,8 +58,17 @@ class Net:
     steps: int = 0
     checkpoint: str | None = None
 
+    @property
+    def batch(self) -> int:
+        """How many images it is measured on: as many as it is trained on, as batch norm depends on it."""
+        return AT_ONCE.get(self.images.name, BATCH)
+
     def network(self, seed: int, report: Report) -> ResNet:
-        """The network in its state, on the CPU and in training mode."""
+        """The network in its state, on the CPU and in training mode.
+
+        Raises:
+            GradientError: it diverged before its last step.
+        """
         if self.checkpoint is not None:
             with load(self.checkpoint, report).model.borrow() as shared:
                 trained = copy.deepcopy(shared)
@@ -83,6 +92,11 @@ class Net:
         run = Run(recipe)
         for record in run:
             report(record.step / self.steps, f"step {record.step}")
+            if record.diverged:
+                raise GradientError(
+                    f"It diverged at step {record.step} of {self.steps}: its loss or a weight was no finite number any "
+                    "more. Choose fewer steps."
+                )
         return run.network.cpu()
 
     def flow(self, seed: int, batch: int, report: Report) -> Flow:
@@ -105,9 +119,8 @@ class Net:
             Refusal: it would take too long or too much memory, or the net does not take the images.
         """
         totals = on.profile(self.spec, None).totals
-        trained = AT_ONCE.get(self.images.name, BATCH)  # measured on as many as trained on: batch norm depends on it
-        batch = batch_for(totals, trained)
-        seconds_for(totals, seeds * (batch + self.steps * trained))
+        batch = batch_for(totals, self.batch)
+        seconds_for(totals, seeds * (batch + self.steps * self.batch))
         found = []
         for seed in range(seeds):
 

@@ -43,9 +43,9 @@ the cause is.
   exploding start; neither word alone tells why it learns badly. One explanation is under Nearby inputs.
 - *Without any norm* gradients do vanish in a plain net, with the wrong initial weights: see Xavier's and PyTorch's own
   under More choices. Kaiming's (He et al. 2015, [arXiv 1502.01852](https://arxiv.org/abs/1502.01852)) lose little.
-- *Zero-init gamma and SkipInit* make every block the identity at first. Then the gradient has the same norm at every
-  block, but for ReLU's cut behind the last one. The weights inside get none: exactly 0, as their branch is multiplied
-  by 0.
+- *Zero-init gamma and SkipInit* make every block the identity at first. With option A the gradient then has the same
+  norm at every identity block, but for ReLU's cut behind the last one. The weights inside get none: exactly 0, as their
+  branch is multiplied by 0.
 
 **Three sizes.** The activation gradient is the signal that arrives at a block. What a weight gets is that signal times
 its input, so that the same vanishing need not show there. In a plain net without norm and with biases at 0,

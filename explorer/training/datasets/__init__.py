@@ -30,6 +30,7 @@ from explorer.training.datasets.dataset import (
     channel_statistics,
     checked_count,
     checked_side,
+    normalised,
     short,
     too_many_files,
 )
@@ -52,6 +53,7 @@ __all__ = [
     "entry",
     "from_files",
     "load",
+    "normalised",
     "on_this_machine",
 ]
 

@@ -95,6 +95,12 @@ def channel_statistics(pictures: Tensor) -> tuple[Tensor, Tensor]:
     return mean.float()[None, :, None, None], std.float()[None, :, None, None]
 
 
+def normalised(pictures: Tensor, statistics: tuple[Tensor, Tensor]) -> Tensor:
+    """uint8 pictures (n, channels, height, width) as a net takes them, by the mean and deviation of each channel."""
+    mean, std = statistics
+    return (pictures.float() / 255 - mean) / std
+
+
 def checked_side(side: int) -> None:
     """Refuse a side that is out of range."""
     if not SIDES[0] <= side <= SIDES[1]:

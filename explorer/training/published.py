@@ -278,6 +278,20 @@ def shared_reasons(chosen: Iterable[Net]) -> dict[str, list[str]]:
     return found
 
 
+def shortness(chosen: Iterable[Net]) -> list[str]:
+    """What must be known before these curves are looked at: that runs are shorter than the paper's, where some are."""
+    known = [net for net in chosen if net.recipe.data in _CIFAR]
+    short = [net for net in known if net.recipe.steps < as_published(net.recipe.spec).steps]
+    if not short:
+        return []
+    steps = sorted({net.recipe.steps for net in short})
+    return [
+        f"Short runs: {' or '.join(f'{count:,}' for count in steps)} steps, the paper's took "
+        f"{as_published(short[0].recipe.spec).steps:,}. After so few, deep nets with shortcuts may still be behind "
+        "shallow ones, which at the paper's length they are not."
+    ]
+
+
 def beside_figure_6(chosen: Sequence[Net]) -> list[str]:
     """What our runs say of depth, and whether figure 6 of the 2015 paper says so too; a sentence each.
 
@@ -298,11 +312,11 @@ def beside_figure_6(chosen: Sequence[Net]) -> list[str]:
             if shallow.recipe.spec.depth == deep.recipe.spec.depth or math.isnan(few + many) or few == many:
                 continue
             kind_of_net, verdict = "plain net" if worse else "ResNet", "worse" if many > few else "better"
-            there = "as" if (many > few) is worse else "other than"
+            there = "as in" if (many > few) is worse else "unlike"
             sentences.append(
                 f"After {steps:,} steps {deep.title} is wrong on {many:.1f}% of its training batches, {shallow.title} "
-                f"on {few:.1f}%. The deeper {kind_of_net} is {verdict}, {there} in figure 6"
-                f"{'.' if there == 'as' else ', which is of 64,000 steps.'}"
+                f"on {few:.1f}%. The deeper {kind_of_net} is {verdict}, {there} figure 6"
+                f"{'.' if there == 'as in' else ', which is of 64,000 steps.'}"
             )
     return sentences
 

@@ -162,7 +162,8 @@ def test_the_network_is_left_as_it_was_after_an_exception() -> None:
 
 
 def test_training_mode_uses_the_batch_and_eval_mode_the_running_statistics() -> None:
-    network = build(SMALL, "cpu")
+    with seeded(0):
+        network = build(SMALL, "cpu")
     images, targets = 5 + 3 * patterns(0, 4, 8), classes(0, 4, 10)
     batch, running = (activation_gradients(network.train(mode), images, targets, ["relu"]) for mode in (True, False))
     assert batch["activation_norm"][0] < 0.5 * running["activation_norm"][0]

@@ -66,12 +66,12 @@ def test_two_sessions_do_not_disturb_each_other_and_a_closed_one_frees_its_place
     open_lab(other, address)
     expect(other.get_by_test_id("stProgress")).to_have_count(0)
     start_default(other)
-    expect(other.get_by_text("The server is at work on other people's runs")).to_be_visible()
+    expect(other.get_by_text("The server is at work on other runs")).to_be_visible()
     expect(line(other, "plain-56")).to_contain_text(re.compile(r"waiting behind \d more"))
     expect(line(page, "plain-56")).to_contain_text(re.compile(r"step \d+ of 400"))
     page.close()  # the tab: its runs end after a grace for a reload
     expect(line(other, "plain-56")).to_contain_text(re.compile(r"step \d+ of 400"), timeout=WHILE_TRAINING)
-    expect(other.get_by_text("The server is at work on other people's runs")).to_have_count(0)
+    expect(other.get_by_text("The server is at work on other runs")).to_have_count(0)
     cancel_all(other)
     other.context.close()
 

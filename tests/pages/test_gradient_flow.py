@@ -7,6 +7,7 @@ from typing import Any
 import pandas as pd
 import pytest
 import torch
+from PIL import Image
 from polling import until
 from streamlit.testing.v1 import AppTest
 
@@ -137,7 +138,7 @@ def test_the_net_of_the_build_page_stands_beside_them() -> None:
 
 def test_too_many_nets_are_said() -> None:
     app = start(**SMALL | {"flow_variants": list(VARIANTS), "flow_depths": [8, 14]})
-    assert f"18 nets are too many to tell apart, so the last {MOST_NETS} of them" in text(app)
+    assert f"18 nets are too many to tell apart, so the first {MOST_NETS} of them" in text(app)
     assert len(app.session_state["flow_runs"]) <= MOST_NETS
     app.multiselect(key="flow_variants").set_value([]).run()
     assert not app.session_state["flow_runs"] or not app.metric
@@ -234,14 +235,28 @@ def test_a_nets_shape_becomes_the_datas(name: str) -> None:
 
 
 def test_images_are_equal_where_the_same_goes_in() -> None:
-    from PIL import Image
-
     picture = Image.new("RGB", (40, 40))
     assert hash(Images("own", "a", (picture,))) == hash(Images("own", "a"))
     assert Images("own", "a") != Images("own", "b")
     assert Chosen({}, 1, Images()).when == "at initialisation"
     assert Chosen({}, 1, Images(), "steps", 1).when == "after 1 step"
     assert Chosen({}, 1, Images(), "trained").when == "with trained weights"
+
+
+def test_a_bad_picture_is_said_and_the_good_ones_go_in() -> None:
+    app = start(**SMALL | {"flow_images": "own"})
+    assert "Choose one picture or more" in text(app)
+    good = io.BytesIO()
+    Image.linear_gradient("L").save(good, "PNG")
+    app.file_uploader(key="flow_upload").set_value(
+        [("good.png", good.getvalue(), "image/png"), ("bad.png", b"no", "image/png")]
+    )
+    until(app.run(), lambda app: len(app.metric) == 2)
+    assert "bad.png is left out: " in text(app)
+    app.file_uploader(key="flow_upload").set_value([("bad.png", b"no", "image/png")]).run()
+    assert "bad.png is left out: " in text(app)
+    assert "Choose one picture or more" in text(app)
+    assert not app.exception
 
 
 # --- the work
@@ -259,8 +274,6 @@ def test_what_everyone_may_have_is_measured_once(monkeypatch: pytest.MonkeyPatch
     assert more.blocks.equals(over_seeds([net.flow(seed, 16, print) for seed in range(3)], 16).blocks)
     passes.clear()
     assert first.batch == 16
-    from PIL import Image
-
     own = Net(variant("highway", 8, width=5), Images("own", "mine", (Image.linear_gradient("L"),)))
     own.flows(1, measured.bench("flow"), Progress())
     own.flows(1, measured.bench("flow"), Progress())

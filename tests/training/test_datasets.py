@@ -376,7 +376,7 @@ def test_two_that_ask_at_once_share_one_reading_and_who_waits_can_be_stopped(mon
     assert reading.wait(30)
 
     def report(fraction: float, text: str) -> None:
-        assert text == "Waiting for the same pictures, which someone else is loading"
+        assert text == "Waiting for the same pictures, which another run is loading"
         raise Stopped
 
     begun = time.monotonic()

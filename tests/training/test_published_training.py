@@ -3,6 +3,7 @@
 import json
 import math
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from explorer.training.published import (
     reasons,
     shared_reasons,
     shortcut_options,
+    shortness,
     thousand_layers,
     warm_up,
 )
@@ -255,6 +257,12 @@ def test_a_reason_that_many_share_is_told_once(nets: list[Net]) -> None:
     assert next(iter(found)).startswith("It trained for 60 steps")
 
 
+def test_short_runs_are_told_before_anything_else(nets: list[Net]) -> None:
+    (sentence,) = shortness(nets)
+    assert sentence.startswith("Short runs: 60 steps, the paper's took 64,000.")
+    assert shortness([replace(net, recipe=replace(net.recipe, steps=64_000)) for net in nets]) == []
+
+
 def test_depth_in_our_runs_is_told_beside_figure_6(tmp_path: Path) -> None:
     """The error on the batches ends 20 below `first`; figure 6: deeper plain nets are worse, deeper ResNets better."""
     for name, depth, first in (("plain", 20, 50.0), ("plain", 32, 55.0), ("plain", 56, 80.0), ("b", 20, 9.0)):
@@ -266,7 +274,7 @@ def test_depth_in_our_runs_is_told_beside_figure_6(tmp_path: Path) -> None:
         "After 60 steps plain-56 is wrong on 60.0% of its training batches, plain-20 on 30.0%. The deeper plain net is "
         "worse, as in figure 6.",
         "After 60 steps ResNet-56 is wrong on 40.0% of its training batches, ResNet-20 on 25.0%. The deeper ResNet is "
-        "worse, other than in figure 6, which is of 64,000 steps.",
+        "worse, unlike figure 6, which is of 64,000 steps.",
     ]
 
 
@@ -275,7 +283,7 @@ def test_where_the_deeper_is_better_that_is_told_too(tmp_path: Path) -> None:
         recordings.write(tmp_path, name, 20, first=first)
         recordings.write(tmp_path, name, 56, first=first - 10)
     plain, residual = beside_figure_6(shipped.nets(shipped.shipped(tmp_path)))
-    assert plain.endswith("The deeper plain net is better, other than in figure 6, which is of 64,000 steps.")
+    assert plain.endswith("The deeper plain net is better, unlike figure 6, which is of 64,000 steps.")
     assert residual.endswith("The deeper ResNet is better, as in figure 6.")
 
 

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+import types
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
@@ -41,11 +42,18 @@ record_every = 2
 test_every = 4
 width = 2
 
+
 [axes]
 variant = ["plain", "a"]
 depth = [8]
 seed = [0, 1]
 """
+
+
+@pytest.fixture(autouse=True)
+def no_page_is_the_main_program(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A page test leaves its page as the main program behind, which each process of a pool would run again."""
+    monkeypatch.setitem(sys.modules, "__main__", types.ModuleType("__main__"))
 
 
 def rows(folder: Path) -> pd.DataFrame:

@@ -143,7 +143,7 @@ def pause(*paused: Entry) -> None:
 
 def resume(*resumed: Entry) -> None:
     """Put these paused runs in the queue again, behind those that are there."""
-    for entry in resumed:
+    for entry in sorted(resumed, key=lambda entry: -len(entry.trial.records)):  # those that have begun first
         entry.job = _submitted(entry.trial)
 
 

@@ -95,6 +95,7 @@ def _recorded(name: str) -> None:
         return
     table = shipped.ends_table(nets)
     parts.table(table, f"lesson_recorded_{name}", column_config=recorded.COLUMNS)
+    parts.download("Recorded as CSV", csv, table, f"recorded_{name}.csv", "text/csv", "The table, for a spreadsheet.")
     st.caption(
         "On CIFAR-10 (JPEG), where the runs ended, medians over the seeds. They are much shorter than the paper's; "
         "*Recorded runs* plays them and says how they differ. " + " ".join(published.beside_figure_6(nets))

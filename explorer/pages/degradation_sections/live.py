@@ -72,7 +72,9 @@ def _default() -> None:
             "below.",
         ):
             _start(runs)
-        st.caption(f"Plain and residual nets of 20 and 56 layers on handwritten digits. {_time(runs)}", width="stretch")
+        instead = " The runs below are cancelled for it." if any(entry.active for entry in board.entries()) else ""
+        about = f"Plain and residual nets of 20 and 56 layers on handwritten digits. {_time(runs)}{instead}"
+        st.caption(about, width="stretch")
 
 
 def _prepared(runs: list[lab.Pair]) -> None:
@@ -122,4 +124,4 @@ def _time(planned: list[lab.Pair]) -> str:
     workers = board.workers()
     seconds = lab.estimated_seconds([recipe for _, recipe in planned], workers)
     count = "1 run" if len(planned) == 1 else f"{len(planned)} runs, {min(workers, len(planned))} at a time"
-    return f"About {lab.duration(seconds)} (an estimate): {count}."
+    return f"About {lab.duration(seconds)} where nothing else runs (an estimate): {count}."

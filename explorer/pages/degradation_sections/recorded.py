@@ -9,6 +9,7 @@ from explorer.figures.recorded import replay_chart
 from explorer.figures.theme import config
 from explorer.figures.training import CURVES
 from explorer.pages import parts
+from explorer.pages.edge import plain
 from explorer.training import published, shipped
 from explorer.training.shipped import Net, Shipped
 
@@ -43,6 +44,8 @@ def show() -> None:
     """
     st.subheader("Recorded runs", anchor=False)
     nets = shipped.nets(shipped.shipped())
+    for sentence in published.shortness(nets):
+        st.info(plain(sentence), icon=":material/timer:")
     _replay(nets)
     st.markdown("**Beside the paper**")
     _beside(nets)

@@ -16,6 +16,7 @@ from explorer.training import lab
 
 _PACE, _PACE_QUEUED = (1.0, 2.0), (2.0, 4.0)  # seconds; those who wait ask less often
 _HELD = "lab_held"
+_NOTHING = "No two depths of one kind have ended, so there is nothing to say yet; the table has every run."
 _NORMS = "norms"
 _CHARTS = {
     "batch_loss": "Batch loss",
@@ -116,7 +117,7 @@ def _all(entries: Sequence[Entry]) -> None:
     states = [entry.job.state for entry in entries]
     if "queued" in states and "running" not in states:
         st.info(
-            "The server is at work on other people's runs. Yours wait in line and begin by themselves.",
+            "The server is at work on other runs. Yours wait in line and begin by themselves.",
             icon=":material/hourglass_top:",
         )
     if problem := board.problem():
@@ -217,12 +218,13 @@ def _charts(courses: Sequence[lab.Course]) -> None:
 def _results(courses: Sequence[lab.Course]) -> None:
     """What came out, in sentences, as a table, and as files."""
     st.markdown("**What came out**")
-    for sentence in lab.seen(courses) or ["Nothing yet: a sentence comes when two depths of one kind have ended."]:
+    for sentence in lab.seen(courses) or [_NOTHING]:
         st.markdown(f"- {plain(sentence)}")
     finals = lab.finals(courses)
     several = len(courses) > len(finals)
     shown = finals if several else finals.drop(columns=list(lab.ENDS))
     st.dataframe(shown, key="lab_table", hide_index=True, placeholder="-", column_config=_COLUMNS)
+    st.caption("The runs belong to this visit: who reloads the page loses them, so take along what is to be kept.")
     with st.container(horizontal=True):
         parts.download(
             "Records as CSV",

@@ -1,6 +1,6 @@
 """Which nets stand side by side, in which state, and what goes into them."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import product
 from typing import Literal, get_args
@@ -11,6 +11,7 @@ from torch import Tensor
 
 from explorer.analysis.gradients import BATCH, MOST_SEEDS, classes, crops, patterns
 from explorer.attribution.images import MAX_BYTES
+from explorer.errors import Refusal
 from explorer.models.checkpoints import REGISTRY, weights_for
 from explorer.models.variants import VARIANTS, variant
 from explorer.pages import pictures, sidebar
@@ -232,11 +233,13 @@ def _nets() -> dict[str, ResNetSpec]:
         st.error(plain(str(refusal)), icon=":material/block:")
     if len(specs) > MOST_NETS:
         st.warning(
-            f"{len(specs)} nets are too many to tell apart, so the last {MOST_NETS} of them are measured; take some "
+            f"{len(specs)} nets are too many to tell apart, so the first {MOST_NETS} of them are measured; take some "
             "variants, depths, norms or initial weights away.",
             icon=":material/filter_list:",
         )
-    return dict(list(specs.items())[-MOST_NETS:])
+    named = list(specs.items())
+    kept = MOST_NETS - own  # that of the Build page comes last, and was asked for by itself
+    return dict(named if len(named) <= MOST_NETS else [*named[:kept], *named[len(named) - own :]])
 
 
 def _title(kind: str, norm: Norm, init: Init, depth: int) -> str:
@@ -303,14 +306,29 @@ def _uploaded() -> Images:
     )
     if uploads:
         name = " ".join(upload.file_id for upload in uploads[:_MOST_PICTURES])
-        known: Images | None = st.session_state.get("flow_pictures")
-        if known is None or known.name != name:  # decoded once and not at every move of a slider
-            read = (pictures.read(upload.getvalue(), upload.name).image for upload in uploads[:_MOST_PICTURES])
-            st.session_state["flow_pictures"] = Images("own", name, tuple(read))
+        if st.session_state.get("flow_uploaded") != name:  # decoded once and not at every move of a slider
+            read, left_out = _read((upload.name, upload.getvalue()) for upload in uploads[:_MOST_PICTURES])
+            st.session_state.update(flow_uploaded=name, flow_left_out=left_out)
+            st.session_state.pop("flow_pictures", None)
+            if read:
+                st.session_state["flow_pictures"] = Images("own", name, read)
+        for sentence in st.session_state["flow_left_out"]:
+            st.warning(plain(sentence), icon=":material/broken_image:")
     if "flow_pictures" not in st.session_state:
         st.info("Choose one picture or more, or switch to the samples.", icon=":material/add_photo_alternate:")
         st.stop()
-    found: Images = st.session_state["flow_pictures"]
+    images: Images = st.session_state["flow_pictures"]
     if not uploads:
-        st.caption(f"Still the {len(found.pictures)} from before; upload others to replace them.")
-    return found
+        st.caption(f"Still the {len(images.pictures)} from before; upload others to replace them.")
+    return images
+
+
+def _read(files: Iterable[tuple[str, bytes]]) -> tuple[tuple[Image.Image, ...], list[str]]:
+    """The pictures of those files that hold one, and what is wrong with the others, a sentence each."""
+    read, left_out = [], []
+    for name, data in files:
+        try:
+            read.append(pictures.read(data, name).image)
+        except Refusal as refusal:
+            left_out.append(f"{name} is left out: {refusal}")
+    return tuple(read), left_out

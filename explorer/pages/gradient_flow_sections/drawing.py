@@ -71,8 +71,9 @@ def how(chosen: Chosen, found: Mapping[str, Flows]) -> str:
             f" (this project's own, {' or '.join(map(exact, steps))} steps on CIFAR-10 (JPEG); the paper's take 64,000)"
         )
     last = chosen.seeds - 1
+    drawn = ", which draw what goes in alone, as each net was trained once" if chosen.state == "trained" else ""
     return plain(
         f"Measured now {state}, in training mode, so that batch norm uses the statistics of the batch. In went a "
         f"batch of {batches[-1]}{smaller}: {chosen.images.words}; L is the mean cross-entropy. Lines: medians over "
-        + (f"seeds 0 to {last}; bands: least to greatest." if last else "one seed, 0.")
+        + (f"seeds 0 to {last}{drawn}; bands: least to greatest." if last else "one seed, 0.")
     )

@@ -15,14 +15,15 @@ LITERATURE = """
 standard deviation of each layer's response in trained nets: ResNets' are generally smaller than those of their plain
 twins, and the deeper ResNet's are smaller. The authors see that as support for their motivation, that residual
 functions are closer to zero than functions without a shortcut: a single layer of a deep ResNet changes the signal less.
+The nets that ship here were trained for far fewer steps and need not agree.
 
 **At initialisation the figure shows nothing** where batch norm follows each convolution: it sets the deviation of each
 channel to 1, so every line lies at 1, whatever the net. Only training moves it, by the scale and shift that batch norm
 learns. With zero-init gamma the last response of each block is exactly 0 at first. Without norm, and in pre-activation
 blocks, the responses do differ from the start.
 
-**The scale of activations** behind the blocks differs at once. In a ResNet each block adds its branch to what came
-before, so that it grows along a stage; a plain net with batch norm starts anew at every block.
+**The scale of activations** behind the blocks differs at once. At initialisation each block of a ResNet adds its branch
+to what came before, so that it grows along a stage; a plain net with batch norm starts anew at every block.
 """
 
 

@@ -198,7 +198,7 @@ def _once(key: tuple[object, ...], make: Callable[[], Dataset], report: Report) 
         turn = _TURNS.setdefault(key[0], threading.Lock())
     while (kept := _recalled(key)) is None:
         if not turn.acquire(timeout=_PATIENCE):
-            report(0.0, "Waiting for the same pictures, which someone else is loading")
+            report(0.0, "Waiting for the same pictures, which another run is loading")
             continue
         try:
             if _recalled(key) is None:

@@ -288,7 +288,7 @@ def _by_net(courses: Iterable[Course]) -> dict[str, list[Course]]:
 
 def seen(courses: Sequence[Course]) -> list[str]:
     """What came out, a sentence each: of each kind of net the shallowest beside the deepest, what became of the
-    gradient in the deepest plain net, and which runs diverged.
+    gradient in the deepest plain net, the nets of one depth in order, and which runs diverged.
 
     Computed from the records of runs that ended; there is no sentence on what was not run.
     """
@@ -306,6 +306,11 @@ def seen(courses: Sequence[Course]) -> list[str]:
         net, own = max(family.items(), key=lambda item: item[1][0].recipe.spec.depth)
         if not own[0].recipe.spec.residual:
             sentences += _gradient(net, own)
+    peers: defaultdict[tuple[int, str, int], list[Course]] = defaultdict(list)
+    for course in courses:
+        if course.ended:
+            peers[course.recipe.spec.depth, course.recipe.data, course.recipe.steps].append(course)
+    sentences += [_beside(depth, own) for (depth, _, _), own in peers.items() if len(_by_net(own)) > 1]
     sentences += [
         f"{course.net} with seed {course.recipe.seed} diverged at step {course.diverged:,}: its loss or a weight was "
         "no finite number any more."
@@ -319,7 +324,7 @@ def _deeper(shallow: tuple[str, list[Course]], deep: tuple[str, list[Course]]) -
     """The sentence on two nets of one kind, and another where the numbers on the training set do not tell."""
     (small, small_runs), (large, large_runs) = shallow, deep
     lagging = [net for net, runs in (shallow, deep) if any(map(_lags, runs))]
-    quantity, words = ("batch_loss", "loss on the batches") if lagging else ("train_loss", "training loss")
+    quantity, words = _measure(bool(lagging))
     few, many = _ends(small_runs, quantity), _ends(large_runs, quantity)
     if max(few + many) < _LEARNED:
         verdict = "both have learned the training data, the depth did not stand in the way"
@@ -336,6 +341,19 @@ def _deeper(shallow: tuple[str, list[Course]], deep: tuple[str, list[Course]]) -
         "means, which lag behind the weights after few steps or large ones."
         for net in lagging
     ]
+
+
+def _beside(depth: int, runs: Sequence[Course]) -> str:
+    """The sentence on nets of one depth, after as many steps on the same pictures."""
+    quantity, words = _measure(any(map(_lags, runs)))
+    ends = {net: median(_ends(own, quantity)) for net, own in _by_net(runs).items()}
+    order = sorted(ends.items(), key=lambda item: item[1])
+    return f"Of {depth} layers, by {words}: {', '.join(f'{net} {loss:.2g}' for net, loss in order)}."
+
+
+def _measure(lagging: bool) -> tuple[str, str]:
+    """By which loss runs are compared, and its name."""
+    return ("batch_loss", "loss on the batches") if lagging else ("train_loss", "training loss")
 
 
 def _lags(run: Course) -> bool:

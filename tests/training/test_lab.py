@@ -258,6 +258,20 @@ def test_only_nets_of_one_kind_and_one_recipe_are_set_against_each_other() -> No
     assert not lab.seen([course("plain-8"), replace(slower, recipe=replace(slower.recipe, lr=0.01))])
 
 
+def test_nets_of_one_depth_are_put_in_order() -> None:
+    runs = [
+        course("ResNet-8 C", kind="c", train_loss=0.48),
+        course("ResNet-8", kind="a", train_loss=0.0002),
+        course("ResNet-8", kind="a", seed=1, train_loss=0.0004),
+        course("plain-8", train_loss=0.0135),
+    ]
+    told = "Of 8 layers, by training loss: ResNet-8 0.0003, plain-8 0.013, ResNet-8 C 0.48."
+    assert lab.seen(runs) == [told]
+    assert lab.seen([*runs, course("ResNet-8 B", kind="b", at=9)]) == [told], "it has not ended"
+    lagging = course("ResNet-8 B", kind="b", train_loss=3e8, batch_loss=0.2)
+    assert "by loss on the batches: " in lab.seen([*runs, lagging])[0]
+
+
 def test_a_run_that_has_not_ended_is_in_no_sentence() -> None:
     assert not lab.seen([course("plain-8"), course("plain-14", depth=14, at=9)])
 

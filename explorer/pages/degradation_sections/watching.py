@@ -16,7 +16,7 @@ from explorer.training import lab
 
 _PACE, _PACE_QUEUED = (1.0, 2.0), (2.0, 4.0)  # seconds; those who wait ask less often
 _HELD = "lab_held"
-_NOTHING = "No two depths of one kind have ended, so there is nothing to say yet; the table has every run."
+_NOTHING = "Nothing to compare yet: two runs of one kind or of one depth must have ended. The table has every run."
 _NORMS = "norms"
 _CHARTS = {
     "batch_loss": "Batch loss",

@@ -90,7 +90,8 @@ def test_it_starts_with_plain_and_residual_at_three_depths_and_can_be_cancelled(
     assert "ResNet, option A · 110" in text(app)
     app.button(key="flow_runs_again").click().run()
     assert len(app.session_state["flow_runs"]) == 6
-    assert all(not job._progress._cancel_asked for job in app.session_state["flow_runs"].values())
+    jobs = app.session_state["flow_runs"].values()
+    assert all(job.state == "done" or not job._progress._cancel_asked for job in jobs)  # one may end before it is asked
     app.multiselect(key="flow_depths").set_value([8]).run()  # what is asked for no more is cancelled
     assert len(app.session_state["flow_runs"]) == 2
 

@@ -8,6 +8,7 @@ from typing import Any, Literal
 import pandas as pd
 import plotly.graph_objects as go
 
+from explorer.figures.gradients import filled
 from explorer.figures.theme import OTHER_COLOUR, SERIES_COLOURS, layout
 from explorer.spec import ResNetSpec
 
@@ -92,7 +93,7 @@ def flow_chart(
     for name, each in rows.items():
         colour, dash = looks[name]
         if band:
-            traces.append(_band(each, colour, low, high))
+            traces.append(filled(list(each["x"]), each["low"], each["high"], (low, high), colour))
         traces += [_line(name, each, colour, dash, low), *_signs(name, each, colour, low, high)]
     traces += [
         go.Scatter(
@@ -133,22 +134,6 @@ def _edges(drawn: Sequence[float], marks: set[str]) -> tuple[float, float]:
     """The ends of a logarithmic axis, with room for the signs."""
     below, above = (10 ** (0.2 + (mark in marks)) for mark in ("zero", "not finite"))
     return min(drawn) / below, max(drawn) * above
-
-
-def _band(rows: pd.DataFrame, colour: str, low: float, high: float) -> go.Scatter:
-    upper, lower = ([min(max(value, low), high) for value in rows[end]] for end in ("high", "low"))
-    x = list(rows["x"])
-    return go.Scatter(
-        x=x + x[::-1],
-        y=upper + lower[::-1],
-        fill="toself",
-        fillcolor=colour,
-        opacity=0.2,
-        line={"width": 0},
-        mode="lines",
-        hoverinfo="skip",
-        showlegend=False,
-    )
 
 
 def _line(name: str, rows: pd.DataFrame, colour: str, dash: str, low: float) -> go.Scatter:

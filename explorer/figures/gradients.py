@@ -1,7 +1,7 @@
 """How much gradient reaches each place of a network."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -47,7 +47,8 @@ def gradient_chart(
     for name, rows in curves.groupby(series, sort=False):
         place = order.index(str(name))
         colour, dash = SERIES_COLOURS[place], _DASHES[place % len(_DASHES)]
-        traces.append(_band(rows, colour, low, high))
+        bounds = rows["gradient_low"], rows["gradient_high"]
+        traces.append(filled(list(rows["index"]), *bounds, (low, high), colour))
         traces += [_line(str(name), rows, colour, dash), *_signs(rows, colour, low, high)]
     traces += _legend_of_signs(curves)
     x_axis: dict[str, Any] = {"title": {"text": across}, "range": [0.5, int(curves["index"].max()) + 0.5]}
@@ -87,12 +88,15 @@ def _edges(curves: pd.DataFrame) -> tuple[float, float]:
     return 10 ** (math.log10(min(drawn)) - below), 10 ** (math.log10(max(drawn)) + above)
 
 
-def _band(rows: pd.DataFrame, colour: str, low: float, high: float) -> go.Scatter:
-    upper, lower = ([min(max(value, low), high) for value in rows[f"gradient_{end}"]] for end in ("high", "low"))
-    x = list(rows["index"])
+def filled(
+    x: list[float], lower: Iterable[float], upper: Iterable[float], ends: tuple[float, float], colour: str
+) -> go.Scatter:
+    """What lies between two lines, both cut off at the ends of the axis."""
+    low, high = ends
+    below, above = ([min(max(value, low), high) for value in line] for line in (lower, upper))
     return go.Scatter(
         x=x + x[::-1],
-        y=upper + lower[::-1],
+        y=above + below[::-1],
         fill="toself",
         fillcolor=colour,
         opacity=0.2,

@@ -9,7 +9,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from explorer.figures.gradients import filled
-from explorer.figures.theme import OTHER_COLOUR, SERIES_COLOURS, layout
+from explorer.figures.theme import OTHER_COLOUR, SERIES_COLOURS, layout, logarithmic
 from explorer.spec import ResNetSpec
 
 QUANTITIES = {
@@ -104,8 +104,7 @@ def flow_chart(
     ]
     scale: dict[str, Any] = {"range": [low, high]}
     if log:
-        scale = {"type": "log", "range": [math.log10(low), math.log10(high)], "exponentformat": "power"}
-        scale |= {"dtick": "D2"} if high < 1000 * low else {"nticks": 8}
+        scale = logarithmic(low, high)
     return go.Figure(
         traces,
         layout(

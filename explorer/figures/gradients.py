@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 import plotly.graph_objects as go
 
-from explorer.figures.theme import OTHER_COLOUR, SERIES_COLOURS, layout
+from explorer.figures.theme import OTHER_COLOUR, SERIES_COLOURS, layout, logarithmic
 
 _DASHES = ("solid", "dash", "dot")
 # What the marks of the measurement look like and are called
@@ -63,13 +63,7 @@ def gradient_chart(
             # at the bottom of the whole figure: the axis below the lines is higher where it has names, or no room
             legend={"orientation": "h", "yref": "container", "y": 0, "yanchor": "bottom", "x": 0},
             xaxis=x_axis,
-            yaxis={
-                "type": "log",
-                "range": [math.log10(low), math.log10(high)],
-                "exponentformat": "power",
-                **({"dtick": "D2"} if high < 1000 * low else {"nticks": 8}),
-                "title": {"text": "gradient norm"},
-            },
+            yaxis={**logarithmic(low, high), "title": {"text": "gradient norm"}},
         ),
     )
     for module, label in (heads or {}).items():

@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 import plotly.graph_objects as go
 
-from explorer.figures.theme import OTHER_COLOUR, SERIES_COLOURS, layout
+from explorer.figures.theme import OTHER_COLOUR, SERIES_COLOURS, layout, logarithmic
 from explorer.spec import ResNetSpec
 
 _WAYS = {  # column: name on screen, colour
@@ -17,7 +17,6 @@ _WAYS = {  # column: name on screen, colour
 }
 _LOOKS = ((SERIES_COLOURS[0], "solid"), (SERIES_COLOURS[1], "dash"))  # of the net and of the one beside it
 _BEHIND_THE_SUM = {"original": "The activation", "bn_after_add": "The norm with its activation"}
-_MOST_DECADES = 12  # that each have their own line on the axis
 
 
 def chain_chart(tables: Mapping[str, pd.DataFrame], block: int) -> go.Figure:
@@ -53,10 +52,7 @@ def chain_chart(tables: Mapping[str, pd.DataFrame], block: int) -> go.Figure:
             yaxis2={
                 "title": {"text": "norm / last block's"},
                 "domain": [0, 0.46],
-                "type": "log",
-                "range": [math.log10(low), math.log10(high)],
-                "exponentformat": "power",
-                **({"dtick": 1} if high / low < 10**_MOST_DECADES else {"nticks": 8}),
+                **logarithmic(low, high),
             },
         ),
     )

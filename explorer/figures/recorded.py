@@ -104,8 +104,8 @@ def _layout(
     }
     return layout(
         800,
-        legend={"orientation": "h", "x": 0, "y": 1.07, "yanchor": "bottom"},
-        modebar={"orientation": "v"},  # beside the legend; above it on a telephone it would cover names
+        margin={"l": 8, "r": 8, "t": 130, "b": 8},  # above the charts: what plays them, and the toolbar
+        legend={"orientation": "h", "yref": "container", "y": 0, "yanchor": "bottom", "x": 0},
         xaxis=upper["xaxis"] | {"anchor": "y"},
         yaxis=upper["yaxis"] | {"domain": [0.58, 1]},
         yaxis2=upper["yaxis2"],
@@ -119,8 +119,10 @@ def _layout(
                 "steps": [{"label": f"{step:,}", "method": "animate", "args": [[str(step)], still]} for step in steps],
                 "currentvalue": {"prefix": "step ", "xanchor": "left", "font": {"color": OTHER_COLOUR, "size": 15}},
                 "font": {"color": "rgba(0, 0, 0, 0)"},  # the labels would cover each other
-                "pad": {"t": 60},
                 "x": 0,
+                "y": 1,
+                "yanchor": "bottom",
+                "pad": {"b": 30},
                 "len": 1,
             }
         ],
@@ -129,11 +131,11 @@ def _layout(
                 "type": "buttons",
                 "showactive": False,
                 "direction": "left",
-                "x": 1,
-                "y": 0,
-                "xanchor": "right",
-                "yanchor": "top",
-                "pad": {"t": 50},
+                "x": 0.2,
+                "y": 1,
+                "xanchor": "left",
+                "yanchor": "bottom",
+                "pad": {"b": 75},
                 "buttons": [
                     {"label": "Play", "method": "animate", "args": [None, playing]},
                     {"label": "Pause", "method": "animate", "args": [[None], still]},

@@ -4,6 +4,7 @@ The colours are those of Okabe and Ito (2008), their yellow darkened for white p
 them apart, on white and on black.
 """
 
+import math
 from typing import Any
 
 KIND_COLOURS = {
@@ -74,6 +75,21 @@ def layout(height: int, title: str | None = None, **more: Any) -> dict[str, Any]
         "title": {"text": title, "font": {"size": 15}},
         **more,
     }
+
+
+def logarithmic(low: float, high: float, room: float = 0.0) -> dict[str, Any]:
+    """A logarithmic axis from one value to another, with numbers that can be read: eight powers of ten at most, twos
+    and fives between them where they are few.
+
+    Args:
+        low, high: above 0.
+        room: how far it goes on at either end, as a part of its length.
+    """
+    decades = math.log10(high) - math.log10(low)
+    more = room * decades or (0.05 if decades == 0 else 0.0)
+    ends = [math.log10(low) - more, math.log10(high) + more]
+    ticks = {"nticks": 6} if decades < 0.7 else {"dtick": "D2"} if decades < 3 else {"dtick": math.ceil(decades / 8)}
+    return {"type": "log", "range": ends, "exponentformat": "power", **ticks}
 
 
 def config(file_name: str, kind: str = "svg") -> dict[str, Any]:

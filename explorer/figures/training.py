@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 import plotly.graph_objects as go
 
-from explorer.figures.theme import SERIES_COLOURS, layout
+from explorer.figures.theme import SERIES_COLOURS, layout, logarithmic
 
 # Record's quantities: title and axis
 CURVES = {
@@ -23,6 +23,7 @@ CURVES = {
 }
 _DASHES = ("solid", "dash", "dot")
 _MOST_POINTS = 400  # of a line: more than a screen's pixels show, and Plotly's time goes with them
+_ROOM = 0.05  # of an axis, beyond its least and its greatest value
 _FEW_POINTS = 60  # so many are marked each
 _AT_THE_EDGES = {"overlaying": "y", "range": [0, 1], "visible": False, "fixedrange": True}  # 0 the lower, 1 the upper
 # Below the title of the axis, at the bottom of the whole figure
@@ -82,11 +83,13 @@ def curves_chart(
     title, unit = CURVES[quantity]
     y_axis: _Trace = {"title": {"text": unit}}
     if log:
-        y_axis |= _logarithmic(points, floor)
+        y_axis |= logarithmic(*_ends(points, floor), room=_ROOM)
+    elif until is not None:
+        low, high = _ends(points, floor)
+        room = _ROOM * (high - low) or _ROOM
+        y_axis["range"] = [low - room, high + room]
     elif quantity.endswith("_error"):
-        y_axis |= {"rangemode": "tozero"}
-    if until is not None:
-        y_axis["range"] = _range(points, floor)
+        y_axis["rangemode"] = "tozero"
     last = max([steps or 1, *curves["step"]])
     # A little room behind the last step, for its mark and for the signs
     return _figure(traces, title, {"title": {"text": "step"}, "range": [0, 1.02 * last]}, y_axis)
@@ -130,7 +133,7 @@ def norms_chart(curves: pd.DataFrame, step: int, *, order: Sequence[str] | None 
         traces,
         "Gradient norm by block",
         {"title": {"text": "place of the block, first 0, last 1"}, "range": [-0.03, 1.03]},
-        {"title": {"text": "gradient norm"}, **_logarithmic(points, floor)},
+        {"title": {"text": "‖dL/d(output)‖"}, **logarithmic(*_ends(points, floor), room=_ROOM)},
     )
 
 
@@ -169,21 +172,10 @@ def _floor(points: Mapping[str, Sequence[_Point]]) -> float:
     return min((end for some in points.values() for p in some for end in (p.low, p.middle) if end > 0), default=1.0)
 
 
-def _range(points: Mapping[str, Sequence[_Point]], floor: float) -> list[float]:
-    """Both ends of an axis that holds all points, with some room."""
+def _ends(points: Mapping[str, Sequence[_Point]], floor: float) -> tuple[float, float]:
+    """The least and the greatest that an axis shows."""
     ends = [max(end, floor) for some in points.values() for point in some for end in (point.low, point.high)]
-    low, high = min(ends, default=0.1), max(ends, default=1.0)
-    if math.isfinite(floor):
-        low, high = math.log10(low), math.log10(high)
-    room = 0.05 * (high - low) or 0.05
-    return [low - room, high + room]
-
-
-def _logarithmic(points: Mapping[str, Sequence[_Point]], floor: float) -> _Trace:
-    """An axis whose numbers can be read: eight powers of ten at most, and what lies between them where they are few."""
-    low, high = _range(points, floor)
-    ticks = {"nticks": 8} if high - low < 2 else {"dtick": math.ceil((high - low) / 8)}
-    return {"type": "log", "exponentformat": "power", **ticks}
+    return min(ends, default=0.1), max(ends, default=1.0)
 
 
 def _curve(net: str, points: Sequence[_Point], look: tuple[str, str], floor: float) -> Iterator[_Trace]:

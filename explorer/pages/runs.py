@@ -165,7 +165,7 @@ def _watch_all(slot: str, titled: Mapping[str, Job[Any]], asked: int, ended: int
         text = f"{title}: {job.text or 'starting'} · {job.seconds or 0:.0f} s"
     else:
         ahead = min((job.position for job in titled.values() if not job.finished), default=0)
-        text = f"Waiting for other runs to end; {ahead} before these"
+        text = "Waiting for other runs to end; " + (f"{ahead} more before these" if ahead else "these are the next")
     done = sum(job.fraction for job in titled.values()) / asked
     st.progress(done, plain(f"{ended} of {asked} measured. {text}"))
     st.button(

@@ -70,6 +70,14 @@ class Course:
         """Whether it came to its last step."""
         return bool(self.records) and self.records[-1].step >= self.recipe.steps and self.diverged is None
 
+    @property
+    def seconds_left(self) -> float | None:
+        """How long it has to go at the pace that it had so far; None before its first step, and where it has ended."""
+        if len(self.records) < 2 or self.ended or self.diverged is not None:
+            return None
+        first, last = self.records[0], self.records[-1]
+        return (last.seconds - first.seconds) / (last.step - first.step) * (self.recipe.steps - last.step)
+
     def latest(self, quantity: str) -> float | None:
         """What was measured last of a field of `Record`; None before, and where the run diverged."""
         if self.diverged is not None:

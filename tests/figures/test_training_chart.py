@@ -168,11 +168,22 @@ def test_a_logarithmic_axis_has_a_sign_for_an_exact_zero_and_its_band_ends_at_th
 
 
 def test_a_logarithmic_axis_counts_in_powers_that_can_be_read() -> None:
-    few, some, many = (
-        curves_chart(losses("net", 0, [1.0, span]), "batch_loss", log=True).layout.yaxis for span in (10.0, 1e6, 1e15)
+    least, few, some, many = (
+        curves_chart(losses("net", 0, [1.0, span]), "batch_loss", log=True).layout.yaxis
+        for span in (3.0, 10.0, 1e6, 1e15)
     )
-    assert (few.dtick, few.nticks) == (None, 8)
-    assert (some.dtick, many.dtick) == (1, 3), "every power of ten, and every third"
+    assert (least.dtick, least.nticks) == (None, 6), "between two powers of ten any number may be needed"
+    assert few.dtick == "D2", "twos and fives"
+    assert (some.dtick, many.dtick) == (1, 2), "every power of ten, and every other"
+    assert list(many.range) == [-0.05 * 15, 1.05 * 15]
+
+
+def test_a_logarithmic_axis_of_one_value_or_of_all_that_a_float_holds_has_ends() -> None:
+    for values in ([2.0, 2.0], [1e-300, 1e300]):
+        axis = curves_chart(losses("net", 0, values), "batch_loss", log=True).layout.yaxis
+        low, high = axis.range
+        assert math.isfinite(high - low)
+        assert low < math.log10(values[0]) <= math.log10(values[1]) < high
 
 
 def test_a_long_run_is_thinned_to_what_a_screen_shows_and_keeps_its_end() -> None:

@@ -24,7 +24,7 @@ from explorer.pages.degradation_sections import board, live
 from explorer.training import lab
 from explorer.training.datasets import DATASETS, Dataset
 from explorer.training.recipe import Recipe
-from explorer.training.run import Record
+from explorer.training.run import Record, RunError
 
 PAGE = Path(__file__).parents[2] / "explorer" / "pages" / "degradation.py"
 
@@ -188,7 +188,7 @@ def test_curves_move_while_runs_go_on(held: list[Held]) -> None:
     app.run()
     assert drawn(app, "Loss on the batches")["plain-56"] == [0, 5, 10]
     assert drawn(app, "Gradient norm by block")["plain-56"] == [0, 1]
-    assert lines(app)[1] == "**plain-56**, seed 0 · step 10 of 400 · 10 s"
+    assert lines(app)[1] == "**plain-56**, seed 0 · step 10 of 400 · 10 s, about 6 min left"  # a step a second
     assert [bar.proto.value for bar in app.get("progress")] == [0, 2, 0, 0], "10 of 400 steps, in percent"
     assert charts(app)[0]["layout"]["xaxis"]["range"] == [0, 408]
     finish(app, held)
@@ -393,9 +393,27 @@ def test_a_run_that_fails_says_why(error: Exception, said: str, caplog: pytest.L
     until(app, lambda app: len(app.error) == 4)
     assert all(said in message.value.replace("\\", "") for message in app.error)
     assert all("failed at step 0 of 400" in line for line in lines(app))
+    assert not charts(app)
+    assert "nothing to draw" in " ".join(caption.value for caption in app.caption)
     app.run()
     ours = [entry for entry in caplog.records if entry.exc_info]
     assert len(ours) == (0 if isinstance(error, Refusal) else 4), "a defect goes to the log, once a run"
+
+
+def test_a_run_that_failed_is_tried_again_in_its_place(held: list[Held]) -> None:
+    Held.fails = RunError("no room")
+    app = until(press(start(), "lab_default"), lambda app: len(app.error) == 4)
+    Held.fails = None
+    press(app, "lab_retry_1")
+    assert [trial.recipe for trial in held[4:]] == [held[1].recipe]
+    until(app, lambda app: len(app.error) == 3)
+    held[4].allow(100)
+    until(app, lambda app: lines(app)[1] == "**plain-56**, seed 0 · done: 400 steps in 400 s")
+    assert [button.key for button in app.button if str(button.key).startswith("lab_retry")] == [
+        "lab_retry_0",
+        "lab_retry_2",
+        "lab_retry_3",
+    ]
 
 
 def test_the_controls_make_the_recipe(held: list[Held]) -> None:
@@ -403,13 +421,20 @@ def test_the_controls_make_the_recipe(held: list[Held]) -> None:
     app.multiselect(key="lab_kinds").set_value(["c"])
     app.multiselect(key="lab_depths").set_value([14])
     app.slider(key="lab_seeds").set_value(2)
-    for key, value in (("width", 4), ("steps", 800), ("batch", 50), ("lr", 0.05), ("momentum", 0.8), ("decay", 0.0)):
+    for key, value in (
+        ("width", 4),
+        ("steps", 800),
+        ("batch", 50),
+        ("lr", 0.05),
+        ("momentum", 0.8),
+        ("weight_decay", 0.0),
+    ):
         app.number_input(key=f"lab_{key}").set_value(value)
     app.selectbox(key="lab_schedule").select("steps")
     app.selectbox(key="lab_augmentation").select("crop")
-    app.selectbox(key="lab_warm_up").select("steps").run()
+    app.selectbox(key="lab_warm_up").select("warmup_steps").run()
     app.slider(key="lab_milestones").set_value((40, 80))
-    app.number_input(key="lab_warm_up_steps").set_value(30).run()
+    app.number_input(key="lab_warmup_steps").set_value(30).run()
     press(app, "lab_start")
     expected = lab.pairs(
         ["c"],
@@ -428,8 +453,8 @@ def test_the_controls_make_the_recipe(held: list[Held]) -> None:
         warmup_steps=30,
     )
     assert [trial.recipe for trial in held] == [recipe for _, recipe in expected]
-    app.selectbox(key="lab_warm_up").select("error").run()
-    app.number_input(key="lab_warm_up_error").set_value(70.0).run()
+    app.selectbox(key="lab_warm_up").select("warmup_error").run()
+    app.number_input(key="lab_warmup_error").set_value(70.0).run()
     press(app, "lab_start")
     assert (held[2].recipe.warmup_error, held[2].recipe.warmup_steps) == (70.0, 0)
     press(app, "lab_cancel")
@@ -440,7 +465,7 @@ def test_the_controls_make_the_recipe(held: list[Held]) -> None:
     [
         ("lab_lr", 0.0, "lr (=0.0) must be a number above 0, to 1e+30."),
         ("lab_momentum", 1.0, "momentum (=1.0) must be a number from 0 to below 1."),
-        ("lab_decay", -1.0, "weight_decay (=-1.0) must be a number from 0 to 1e+30."),
+        ("lab_weight_decay", -1.0, "weight_decay (=-1.0) must be a number from 0 to 1e+30."),
     ],
 )
 def test_a_recipe_that_cannot_be_is_said_and_the_rest_stays(key: str, value: float, sentence: str) -> None:
@@ -470,6 +495,10 @@ def test_the_time_is_said_before_the_start() -> None:
     assert sum(told in caption.value for caption in app.caption) == 2
 
 
+def of_a_lesson(*runs: lab.Pair) -> live.Prepared:
+    return live.Prepared(runs, "4. Warm-up", "Watch the *first* steps.", ("lr", "batch_error"))
+
+
 def test_a_lesson_prepares_runs_that_one_click_starts(held: list[Held]) -> None:
     runs = lab.pairs(["preact"], [8], 2, DATASETS["digits"], steps=10)
 
@@ -484,20 +513,26 @@ def test_a_lesson_prepares_runs_that_one_click_starts(held: list[Held]) -> None:
             st.button("Go", on_click=live.prepare, args=[st.session_state["runs"]], key="go")
 
     app = AppTest.from_function(lesson, default_timeout=60)
-    app.session_state["runs"] = runs
+    app.session_state["runs"] = of_a_lesson(*runs)
     press(app.run(), "go")
-    assert "Ready to start: ResNet-8 pre-activation (seed 0), ResNet-8 pre-activation (seed 1)" in sentences(
-        app
-    ).replace("*", "")
+    assert (
+        "Lesson 4. Warm-up, ready to start: ResNet-8 pre-activation (seed 0), ResNet-8 pre-activation (seed 1)"
+        in sentences(app).replace("*", "")
+    )
     press(app, "lab_start_prepared")
     assert [trial.recipe for trial in held] == [recipe for _, recipe in runs]
     assert not [button for button in app.button if button.key == "lab_start_prepared"], "they are below now"
+    assert [info.value for info in app.info] == ["**Lesson 4. Warm-up.** Watch the *first* steps."]
+    finish(app, held)
+    assert [figure["layout"]["title"]["text"] for figure in charts(app)] == ["Error on the batches", "Learning rate"]
+    press(app, "lab_default")
+    assert not app.info, "these are no lesson's"
     finish(app, held)
 
 
 def test_prepared_runs_are_put_away() -> None:
     app = AppTest.from_function(page, default_timeout=60)
-    app.session_state["lab_prepared"] = lab.pairs(["a"], [8], 1, DATASETS["digits"])
+    app.session_state["lab_prepared"] = of_a_lesson(*lab.pairs(["a"], [8], 1, DATASETS["digits"]))
     press(app.run(), "lab_put_away")
     assert not [button for button in app.button if button.key == "lab_start_prepared"]
 

@@ -1,6 +1,7 @@
 """The Gradient flow page, through Streamlit's own page tests."""
 
 import io
+import math
 from dataclasses import replace
 from typing import Any
 
@@ -12,6 +13,7 @@ from polling import until
 from streamlit.testing.v1 import AppTest
 
 from explorer.analysis.flow import Flows, over_seeds, summary, together
+from explorer.analysis.gradients import spread
 from explorer.errors import Refusal
 from explorer.figures.flow import times
 from explorer.jobs import Progress
@@ -107,6 +109,24 @@ def test_a_number_for_each_net_is_what_was_measured() -> None:
     assert "one seed, 0." in text(app)
     assert not app.warning
     assert not app.error
+
+
+@pytest.mark.parametrize(("mark", "said"), [("not finite", "overflow"), ("zero", "by 0")])
+def test_a_ratio_that_is_no_number_says_why(mark: str, said: str) -> None:
+    def drawn() -> None:
+        import streamlit as st
+
+        from explorer.pages.gradient_flow_sections import drawing
+
+        drawing.ratios({"net": st.session_state["flows"]}, "gradient_norm")
+
+    flows = expected()
+    blocks = flows.blocks.assign(gradient_norm_mark=["", "", mark])
+    app = AppTest.from_function(drawn)
+    app.session_state["flows"] = replace(
+        flows, blocks=blocks, ratios=flows.ratios | {"gradient_norm": spread([1.0, math.nan])}
+    )
+    assert [metric.value for metric in app.run().metric] == [said]
 
 
 @pytest.mark.parametrize("quantity", ["norm_product", "weight_gradient_norm"])
@@ -316,9 +336,18 @@ def test_a_net_that_cannot_be_measured_is_said_and_the_others_stay(monkeypatch: 
 
 
 def test_responses_show_three_charts() -> None:
-    app = until(start("responses", **SMALL), lambda app: len(app.get("plotly_chart")) == 3)
+    chosen = SMALL | {"flow_norms": ["none"]}
+    app = until(start("responses", **chosen), lambda app: len(app.get("plotly_chart")) == 3)
     assert not app.exception
     assert "behind its norm and before ReLU or sum" in text(app)
+
+
+def test_where_batch_norm_makes_every_response_1_it_is_said_instead_of_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    written = files(monkeypatch)
+    app = until(start("responses", **SMALL), lambda app: len(app.get("plotly_chart")) == 1)
+    assert "All responses have a standard deviation of 1" in app.info[0].value
+    layers = pd.read_csv(io.BytesIO(written["gradient_flow_layers.csv"]))
+    assert layers["response_std"].between(0.99, 1.01).all()
 
 
 def test_the_tables_and_files_have_every_number(monkeypatch: pytest.MonkeyPatch) -> None:

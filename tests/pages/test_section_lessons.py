@@ -13,6 +13,7 @@ from streamlit.testing.v1 import AppTest
 
 from explorer.analysis.lessons import Pass
 from explorer.models.variants import VARIANTS, variant
+from explorer.pages.degradation_sections import watching
 from explorer.pages.degradation_sections.lessons import LESSONS
 from explorer.training import shipped
 from explorer.training.lessons import RUNS
@@ -85,7 +86,9 @@ def test_a_button_puts_its_runs_into_the_lab(name: str, monkeypatch: pytest.Monk
     for trial in LESSONS[name].trials.values():
         app.button(key=f"lesson_run_{trial}").click().run()
         assert not app.exception
-        assert prepared[-1] == RUNS[trial]()
+        assert list(prepared[-1].runs) == RUNS[trial]()
+        assert prepared[-1].lesson == app.subheader[0].value
+        assert set(prepared[-1].charts) <= set(watching.CHARTS)
 
 
 def test_the_lab_opens_with_the_runs_ready_to_start() -> None:

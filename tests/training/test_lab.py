@@ -190,6 +190,14 @@ def test_the_table_has_the_median_over_the_seeds_and_its_ends() -> None:
     assert row["seconds"] == 1
 
 
+def test_what_is_left_of_a_run_is_told_from_its_pace_so_far() -> None:
+    run = course(steps=100, at=25, seconds=5.5)
+    assert run.seconds_left == pytest.approx(75 * 5 / 25), "the half second before the first step is behind it"
+    assert replace(run, records=run.records[:1]).seconds_left is None
+    assert course(steps=100, at=100).seconds_left is None
+    assert course(steps=100, at=25, diverged=True).seconds_left is None
+
+
 def test_a_run_that_diverged_counts_in_no_median() -> None:
     runs = [course(seed=0, train_loss=0.4), course(seed=1, train_loss=None, at=5, diverged=True, batch_loss=math.nan)]
     ((_, row),) = lab.finals(runs).iterrows()

@@ -48,6 +48,11 @@ class Entry:
         return self.trial.pausing and self.job.state == "running"
 
     @property
+    def failed(self) -> bool:
+        """Whether its job could not go on."""
+        return self.job.state == "failed"
+
+    @property
     def active(self) -> bool:
         """Whether it waits or is worked on."""
         return not self.job.finished
@@ -66,10 +71,14 @@ class Entry:
         if job.state == "running":
             if self.ended or self.pausing:
                 return f"{'stopping' if self.ended else 'pausing'} {at}"
-            return f"{at[3:]} · {course.records[-1].seconds:.0f} s" if course.records else job.text or "starting"
+            if not course.records:
+                return job.text or "starting"
+            left = course.seconds_left
+            to_go = "" if left is None else f", about {lab.duration(left)} left"
+            return f"{at[3:]} · {course.records[-1].seconds:.0f} s{to_go}"
         if self.paused:
             return f"paused {at}"
-        return f"failed {at}" if job.state == "failed" else f"cancelled {at}"
+        return f"failed {at}" if self.failed else f"cancelled {at}"
 
     @property
     def failure(self) -> str | None:
@@ -152,6 +161,14 @@ def cancel(*cancelled: Entry) -> None:
     for entry in cancelled:
         entry.ended = True
         entry.job.cancel()
+
+
+def retry(*failed: Entry) -> None:
+    """Run these once more from the beginning, each in its own place."""
+    for entry in failed:
+        trial = Trial(entry.trial.recipe, entry.data)
+        entry.job = _submitted(trial)  # first: where the queue is full, what stood there stays
+        entry.trial, entry.logged = trial, False
 
 
 def again(*repeated: Entry) -> None:

@@ -1,24 +1,70 @@
 """The controls of the live lab: which nets, on which pictures, by which recipe."""
 
-from typing import Any, get_args
+from collections.abc import Mapping
+from typing import Any
 
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from explorer.jobs import Progress
-from explorer.models.variants import VARIANTS
-from explorer.pages import runs
+from explorer.pages import runs, variants
 from explorer.pages.edge import plain
 from explorer.training import lab
 from explorer.training.datasets import DATASETS, Dataset, Entry, from_files, on_this_machine
-from explorer.training.recipe import Augmentation, Schedule
 
 _OWN = "own"  # the choice of pictures that the person gives
 _MOST_UPLOADED = 20  # MB, as .streamlit/config.toml has it
 _PICTURES = ["png", "jpg", "jpeg", "webp", "gif", "bmp", "tif", "tiff"]
 _WIDTH = 225  # pixels of a control: four in a row of a wide page, one on a telephone
-_WARM_UPS = {"none": "None", "steps": "By steps", "error": "By error"}
+_WARM_UPS = {"none": "None", "warmup_steps": "By steps", "warmup_error": "By error"}  # by what of the recipe it sets
 _AUGMENTATIONS = {"none": "None", "crop": "Random crops", "crop_flip": "Crops and mirrors"}
 _SCHEDULES = {"constant": "Constant", "steps": "Tenths at milestones", "cosine": "Cosine"}
+
+# Label, what the control has, and help
+_NUMBERS: dict[str, tuple[str, dict[str, Any], str]] = {
+    "width": (
+        "Width, channels",
+        {"min_value": 1, "max_value": 64, "value": 8},
+        "Channels of the first stage; the second has twice, the third four times as many. The paper's nets have 16. "
+        "Time grows with the square.",
+    ),
+    "steps": (
+        "Steps",
+        {"min_value": 1, "max_value": 20_000, "value": 400, "step": 100},
+        "Updates of the weights, 1 to 20,000. The paper's runs have 64,000, of 128 pictures each.",
+    ),
+    "batch": (
+        "Batch, pictures",
+        {"min_value": 1, "max_value": 1024, "value": 100},
+        "Pictures in one step, 1 to 1,024; the paper takes 128.",
+    ),
+    "lr": (
+        "Learning rate",
+        {"value": 0.1, "step": 0.05, "format": "%g"},
+        "How far a step goes. The paper takes 0.1. At 0.3 the digits' ResNet-56 fails where plain-20 learns; far above "
+        "that runs diverge, which the lab shows as what it is.",
+    ),
+    "momentum": (
+        "Momentum",
+        {"value": 0.9, "step": 0.1, "format": "%g"},
+        "Part of the last step that the next one keeps, 0 to below 1. The paper takes 0.9.",
+    ),
+    "weight_decay": (
+        "Weight decay",
+        {"value": 1e-4, "step": 1e-4, "format": "%g"},
+        "Added to every gradient, times the weight. The paper takes 0.0001.",
+    ),
+    "warmup_steps": (
+        "Warm-up, steps",
+        {"min_value": 0, "max_value": 20_000, "value": 40},
+        "Through so many steps the learning rate rises from a tenth, in a straight line.",
+    ),
+    "warmup_error": (
+        "Warm-up until error below, %",
+        {"value": 80.0, "step": 5.0, "format": "%g"},
+        "The paper's limit for ResNet-110 is 80%.",
+    ),
+}
 
 
 def choose() -> tuple[list[lab.Pair], Dataset | None] | None:
@@ -29,24 +75,8 @@ def choose() -> tuple[list[lab.Pair], Dataset | None] | None:
         RecipeError, SpecError: there can be no such run. DataError: the upload is no data set.
     """
     left, middle, right = st.columns([5, 4, 3])
-    kinds = left.multiselect(
-        "Kinds of nets",
-        list(VARIANTS),
-        default=["plain", "a"],
-        format_func=lambda kind: VARIANTS[kind].title,
-        key="lab_kinds",
-        persist_state="session",
-        help="He et al.'s nets for CIFAR-10 with one choice changed. "
-        + " ".join(f"{variant.title}: {variant.source}." for variant in VARIANTS.values()),
-    )
-    depths = middle.multiselect(
-        "Depths, layers",
-        lab.DEPTHS,
-        default=[20, 56],
-        key="lab_depths",
-        persist_state="session",
-        help="Convolutions and the linear layer, 6n + 2 as in the paper. Each kind is trained at each depth.",
-    )
+    kinds = variants.kinds(left, "lab_kinds")
+    depths = variants.depths(middle, "lab_depths", lab.DEPTHS, (20, 56), "Each variant is trained at each depth.")
     seeds = right.slider(
         "Seeds",
         1,
@@ -146,95 +176,26 @@ def _own() -> Dataset | None:
 
 
 def _recipe() -> dict[str, Any]:
-    """The settings that are not the nets' kind, depth, seed and data."""
+    """Draw the settings that are not the nets' kind, depth, seed and data; by the names of `lab.pairs`."""
     row = st.container(horizontal=True)
-    chosen: dict[str, Any] = {
-        "width": row.number_input(
-            "Width, channels",
-            1,
-            64,
-            8,
-            key="lab_width",
-            persist_state="session",
-            width=_WIDTH,
-            help="Channels of the first stage; the second has twice, the third four times as many. The paper's nets "
-            "have 16. Time grows with the square.",
-        ),
-        "steps": row.number_input(
-            "Steps",
-            1,
-            20_000,
-            400,
-            step=100,
-            key="lab_steps",
-            persist_state="session",
-            width=_WIDTH,
-            help="Updates of the weights, 1 to 20,000. The paper's runs have 64,000, of 128 pictures each.",
-        ),
-        "batch": row.number_input(
-            "Batch, pictures",
-            1,
-            1024,
-            100,
-            key="lab_batch",
-            persist_state="session",
-            width=_WIDTH,
-            help="Pictures in one step, 1 to 1,024; the paper takes 128.",
-        ),
-        "lr": row.number_input(
-            "Learning rate",
-            value=0.1,
-            step=0.05,
-            format="%g",
-            key="lab_lr",
-            persist_state="session",
-            width=_WIDTH,
-            help="How far a step goes. The paper takes 0.1. At 0.3 the digits' ResNet-56 fails where plain-20 learns; "
-            "far above that runs diverge, which the lab shows as what it is.",
-        ),
-        "momentum": row.number_input(
-            "Momentum",
-            value=0.9,
-            step=0.1,
-            format="%g",
-            key="lab_momentum",
-            persist_state="session",
-            width=_WIDTH,
-            help="Part of the last step that the next one keeps, 0 to below 1. The paper takes 0.9.",
-        ),
-        "weight_decay": row.number_input(
-            "Weight decay",
-            value=1e-4,
-            step=1e-4,
-            format="%g",
-            key="lab_decay",
-            persist_state="session",
-            width=_WIDTH,
-            help="Added to every gradient, times the weight. The paper takes 0.0001.",
-        ),
-    }
-    schedule: Schedule = row.selectbox(
+    chosen = {name: _number(row, name) for name in ("width", "steps", "batch", "lr", "momentum", "weight_decay")}
+    chosen["schedule"] = _choice(
+        row,
         "Schedule",
-        get_args(Schedule),
-        format_func=_SCHEDULES.__getitem__,
-        key="lab_schedule",
-        persist_state="session",
-        width=_WIDTH,
-        help="The learning rate through the run: constant; divided by 10 at each of two milestones, as in the paper; "
-        "or along half a cosine to zero.",
+        _SCHEDULES,
+        "lab_schedule",
+        "The learning rate through the run: constant; divided by 10 at each of two milestones, as in the paper; or "
+        "along half a cosine to zero.",
     )
-    augmentation: Augmentation = row.selectbox(
+    chosen["augmentation"] = _choice(
+        row,
         "Augmentation",
-        get_args(Augmentation),
-        format_func=_AUGMENTATIONS.__getitem__,
-        key="lab_augmentation",
-        persist_state="session",
-        width=_WIDTH,
-        help="Pad each picture by an eighth of its side and cut at random; and mirror half of them. The paper does "
-        "both on CIFAR-10. Mirrored digits are no digits.",
+        _AUGMENTATIONS,
+        "lab_augmentation",
+        "Pad each picture by an eighth of its side and cut at random; and mirror half of them. The paper does both on "
+        "CIFAR-10. Mirrored digits are no digits.",
     )
-    chosen |= {"schedule": schedule, "augmentation": augmentation}
-    if schedule == "steps":
+    if chosen["schedule"] == "steps":
         low, high = row.slider(
             "Milestones, % of the steps",
             1,
@@ -246,36 +207,34 @@ def _recipe() -> dict[str, Any]:
             help="Where the learning rate is divided by 10; the paper's are at 50% and 75% of 64,000 steps.",
         )
         chosen["milestones"] = (low / 100, high / 100)
-    warm_up = row.selectbox(
+    warm_up = _choice(
+        row,
         "Warm-up",
-        list(_WARM_UPS),
-        format_func=_WARM_UPS.__getitem__,
-        key="lab_warm_up",
+        _WARM_UPS,
+        "lab_warm_up",
+        "A tenth of the learning rate at first: rising through some steps, or until the error on the batches is below "
+        "a limit, as the paper does for ResNet-110.",
+    )
+    if warm_up != "none":
+        chosen[warm_up] = _number(row, warm_up)
+    return chosen
+
+
+def _number(row: DeltaGenerator, name: str) -> Any:
+    """Draw one of `_NUMBERS`."""
+    label, settings, about = _NUMBERS[name]
+    return row.number_input(label, **settings, key=f"lab_{name}", persist_state="session", width=_WIDTH, help=about)
+
+
+def _choice(row: DeltaGenerator, label: str, choices: Mapping[str, str], key: str, about: str) -> str:
+    """Draw a choice of words."""
+    chosen: str = row.selectbox(
+        label,
+        list(choices),
+        format_func=choices.__getitem__,
+        key=key,
         persist_state="session",
         width=_WIDTH,
-        help="A tenth of the learning rate at first: rising through some steps, or until the error on the batches is "
-        "below a limit, as the paper does for ResNet-110.",
+        help=about,
     )
-    if warm_up == "steps":
-        chosen["warmup_steps"] = row.number_input(
-            "Warm-up, steps",
-            0,
-            20_000,
-            40,
-            key="lab_warm_up_steps",
-            persist_state="session",
-            width=_WIDTH,
-            help="Through so many steps the learning rate rises from a tenth, in a straight line.",
-        )
-    elif warm_up == "error":
-        chosen["warmup_error"] = row.number_input(
-            "Warm-up until error below, %",
-            value=80.0,
-            step=5.0,
-            format="%g",
-            key="lab_warm_up_error",
-            persist_state="session",
-            width=_WIDTH,
-            help="The paper's limit for ResNet-110 is 80%.",
-        )
     return chosen

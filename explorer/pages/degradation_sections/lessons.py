@@ -12,7 +12,7 @@ from explorer.figures.theme import config
 from explorer.figures.training import norms_chart
 from explorer.models.variants import VARIANTS, variant
 from explorer.pages import parts, runs
-from explorer.pages.degradation_sections import live, recorded
+from explorer.pages.degradation_sections import live, recorded, watching
 from explorer.pages.edge import plain
 from explorer.training import published, shipped
 from explorer.training.lessons import RUNS, recorded_for
@@ -29,7 +29,7 @@ class Lesson:
         title: on its button. question: in one sentence.
         expect: what to expect and why, with its source, in Markdown.
         printed: the table of what is published. reading: what to notice there.
-        trial: what the button's runs show, in Markdown.
+        trial: what the button's runs show, in Markdown. charts: those of the live lab that show it.
         trials: names in `RUNS` by the label of the button that puts them into the lab.
         measure: what is computed here when it is switched on; None where nothing is.
     """
@@ -41,6 +41,7 @@ class Lesson:
     reading: str
     trial: str
     trials: Mapping[str, str]
+    charts: tuple[str, ...] = watching.CHARTS_FIRST
     measure: Callable[[], None] | None = None
 
 
@@ -69,7 +70,7 @@ def show() -> None:
     st.markdown(lesson.trial)
     with st.container(horizontal=True):
         for label, name in lesson.trials.items():
-            prepared = RUNS[name]()
+            prepared = live.Prepared(tuple(RUNS[name]()), titles[chosen], lesson.trial, lesson.charts)
             st.button(
                 label,
                 key=f"lesson_run_{name}",
@@ -77,7 +78,7 @@ def show() -> None:
                 type="primary",
                 on_click=live.prepare,
                 args=(prepared,),
-                help=f"Put {', '.join(net for net, _ in prepared)} into the live lab, ready to start.",
+                help=f"Put {', '.join(net for net, _ in prepared.runs)} into the live lab, ready to start.",
             )
     if lesson.measure:
         lesson.measure()
@@ -198,6 +199,7 @@ their likeness with depth (Balduzzi et al. 2017, [arXiv 1702.08591](https://arxi
         "plain-56 stays above plain-20, while ResNet-56 comes near zero. The gradient norms behind plain-56's blocks "
         "are drawn beside it: they do not vanish.",
         trials={"Train them in the live lab": "plain"},
+        charts=("train_loss", "train_error", "batch_loss", "norms"),
     ),
     "shortcuts": Lesson(
         title="Shortcuts A, B, C",
@@ -218,6 +220,7 @@ multiplies the signal in each block, sixteen times at 34 layers and 54 times at 
         "on every shortcut of ResNet-110, medians of five runs. A dash: the paper prints fail, more than 20% wrong.",
         trial="Options A, B and C at 56 layers on digits. Expect A and B to learn them and C to lag behind.",
         trials={"Train A, B and C in the live lab": "shortcuts"},
+        charts=("train_loss", "train_error", "batch_loss", "norms"),
         measure=_ratios,
     ),
     "thousand": Lesson(
@@ -255,6 +258,7 @@ does not need it ([arXiv 1603.05027](https://arxiv.org/abs/1603.05027), appendix
         trial="ResNet-110 on digits, at 0.1 from the start and at 0.01 until the error on the batches is below 80%. "
         "Watch the first hundred steps, and the learning rate. One seed says little on who ends lower; add others.",
         trials={"Train both in the live lab": "warm-up"},
+        charts=("batch_error", "lr", "train_loss", "norms"),
     ),
     "identity": Lesson(
         title="Identity mappings",
@@ -275,6 +279,7 @@ plain at 1,001 layers. And the net generalises better: at 110 and 164 layers pre
         trial="ResNet-110 in both orders on digits. At this depth the published gain is small; do not expect much "
         "between them.",
         trials={"Train both in the live lab": "identity"},
+        charts=("batch_loss", "train_loss", "test_error", "norms"),
     ),
     "d2l": Lesson(
         title="The d2l recipe",
@@ -292,6 +297,7 @@ close to zero, and what is left between training and test accuracy is over-fitti
         "instead of 60,000, ten epochs. Or the whole net for one epoch of these pictures. They are downloaded at first "
         "use; where that fails, the lab says so. Ours are normalised, the book's are not.",
         trials={"Small net, ten epochs": "d2l", "Whole net, one epoch": "d2l-full"},
+        charts=("batch_loss", "train_error", "test_error"),
     ),
 }
 

@@ -1,6 +1,7 @@
 """The live lab: train deep and shallow nets side by side, here and now."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import streamlit as st
 
@@ -9,9 +10,9 @@ from explorer.pages.degradation_sections import board, choosing, watching
 from explorer.pages.edge import plain
 from explorer.training import lab
 from explorer.training.datasets import Dataset
-from explorer.training.recipe import Recipe
 
 _PREPARED = "lab_prepared"
+_LESSON = "lab_lesson"  # what the runs below are for
 
 NOTE = """
 **What the lab shows.** Whether a net can be *optimised*: how low it gets on the data that it learns from. Where the
@@ -32,13 +33,24 @@ recipe and seed give the same curve on one machine, not on every machine.
 """
 
 
-def prepare(runs: Sequence[tuple[str, Recipe]]) -> None:
-    """Show the lab with these runs ready to be started; a button's callback.
+@dataclass(frozen=True)
+class Prepared:
+    """Runs that stand ready to be started.
 
-    Args:
+    Attributes:
         runs: name on screen and recipe of each; the same net with several seeds has one name.
+        lesson: whose they are. watch: what is to be seen in them, in Markdown. charts: which of the lab's show it.
     """
-    st.session_state[_PREPARED] = list(runs)
+
+    runs: tuple[lab.Pair, ...]
+    lesson: str
+    watch: str
+    charts: tuple[str, ...]
+
+
+def prepare(prepared: Prepared) -> None:
+    """Show the lab with these runs ready to be started; a button's callback."""
+    st.session_state[_PREPARED] = prepared
     st.session_state["lab"] = "live"
 
 
@@ -55,6 +67,8 @@ def show() -> None:
         if chosen := choosing.choose():
             _offer(*chosen)
     if board.entries():
+        if lesson := st.session_state.get(_LESSON):
+            st.info(f"**Lesson {lesson.lesson}.** {lesson.watch}", icon=":material/school:")
         watching.show()
     st.markdown(NOTE)
 
@@ -62,32 +76,34 @@ def show() -> None:
 def _default() -> None:
     """One click, and the question is on the screen."""
     runs = lab.degradation_in_30_seconds()
+    entries = board.entries()
     with st.container(horizontal=True, vertical_alignment="center"):
         if st.button(
             "Degradation in 30 seconds",
             key="lab_default",
             icon=":material/play_arrow:",
-            type="primary",
+            type="secondary" if entries else "primary",
             help="Train plain-20, plain-56, ResNet-20 and ResNet-56 on scikit-learn's digits, in place of the runs "
             "below.",
         ):
             _start(runs)
-        instead = " The runs below are cancelled for it." if any(entry.active for entry in board.entries()) else ""
+        instead = " The runs below are cancelled for it." if any(entry.active for entry in entries) else ""
         about = f"Plain and residual nets of 20 and 56 layers on handwritten digits. {_time(runs)}{instead}"
-        st.caption(about, width="stretch")
+        st.caption(about, width="content")
 
 
-def _prepared(runs: list[lab.Pair]) -> None:
+def _prepared(prepared: Prepared) -> None:
     """What a lesson has put here."""
     with st.container(border=True):
-        names = ", ".join(f"{net} (seed {recipe.seed})" for net, recipe in runs)
-        st.markdown(f"**Ready to start:** {plain(names)}")
-        st.caption(_time(runs))
+        names = ", ".join(f"{net} (seed {recipe.seed})" for net, recipe in prepared.runs)
+        st.markdown(f"**Lesson {prepared.lesson}, ready to start:** {plain(names)}")
+        st.caption(_time(prepared.runs))
         with st.container(horizontal=True):
             if st.button(
                 "Start these", key="lab_start_prepared", type="primary", help="In place of the runs below, if any."
             ):
-                _start(runs)
+                st.session_state["lab_charts"] = list(prepared.charts)
+                _start(prepared.runs, lesson=prepared)
             if st.button("Put away", key="lab_put_away", help="Forget these runs and choose your own."):
                 del st.session_state[_PREPARED]
                 st.rerun()
@@ -111,13 +127,17 @@ def _offer(planned: list[lab.Pair], data: Dataset | None) -> None:
             _start(planned, data, keep=True)
 
 
-def _start(planned: list[lab.Pair], data: Dataset | None = None, keep: bool = False) -> None:
+def _start(
+    planned: Sequence[lab.Pair], data: Dataset | None = None, keep: bool = False, lesson: Prepared | None = None
+) -> None:
     board.start(planned, data, keep)
     st.session_state.pop(_PREPARED, None)
+    if not keep:
+        st.session_state[_LESSON] = lesson
     st.rerun()  # the controls fold away, the runs come
 
 
-def _time(planned: list[lab.Pair]) -> str:
+def _time(planned: Sequence[lab.Pair]) -> str:
     """How long it will take, as far as one can know."""
     if not planned:
         return "Nothing chosen yet."

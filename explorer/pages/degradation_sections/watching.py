@@ -18,7 +18,7 @@ _PACE, _PACE_QUEUED = (1.0, 2.0), (2.0, 4.0)  # seconds; those who wait ask less
 _HELD = "lab_held"
 _NOTHING = "Nothing to compare yet: two runs of one kind or of one depth must have ended. The table has every run."
 _NORMS = "norms"
-_CHARTS = {
+CHARTS = {
     "batch_loss": "Batch loss",
     "batch_error": "Batch error",
     "train_loss": "Training loss",
@@ -28,7 +28,7 @@ _CHARTS = {
     "lr": "Learning rate",
     _NORMS: "Gradient norms",
 }
-_FIRST = ("batch_loss", "train_error", "test_error", _NORMS)
+CHARTS_FIRST = ("batch_loss", "train_error", "test_error", _NORMS)
 _WHAT = {
     "batch_loss": ("batch loss", "%.4g", "Mean cross-entropy, in nats, on the batches since the record before."),
     "train_loss": ("training loss", "%.4g", "Mean cross-entropy, in nats, on the training set in eval mode."),
@@ -59,11 +59,15 @@ _COLUMNS = {
 
 
 def show() -> None:
-    """Draw the runs, anew every other second while any is worked on."""
+    """Draw the runs beside their curves, anew every other second while any is worked on, and what came out."""
     pace = _pace()
     look, draw = pace or (None, None)
-    st.fragment(_lines, run_every=look)(pace)
-    st.fragment(_curves, run_every=draw)(pace is not None)
+    runs, curves = st.columns([3, 7], gap="medium")
+    with runs:
+        st.fragment(_lines, run_every=look)(pace)
+    with curves:
+        st.fragment(_curves, run_every=draw)(pace is not None)
+    st.fragment(_results, run_every=draw)()
 
 
 def _pace() -> tuple[float, float] | None:
@@ -86,8 +90,37 @@ def _lines(pace: tuple[float, float] | None) -> None:
 def _curves(moving: bool) -> None:
     """What is recorded; a fragment of its own and slower: new numbers draw a chart anew, and its zoom is forgotten."""
     courses = [entry.course for entry in board.entries()]
-    _charts(_held(courses) if moving else courses)
-    _results(courses)
+    with st.container(horizontal=True, vertical_alignment="center"):
+        chosen, log = _drawing()
+        if moving:
+            courses = _held(courses)
+    if moving or any(course.records for course in courses):
+        _charts(courses, chosen, log)
+    else:
+        st.caption("No run came to its first record, so that there is nothing to draw.")
+
+
+def _drawing() -> tuple[Sequence[str], bool]:
+    """Which charts, and whether losses have a logarithmic axis."""
+    st.session_state.setdefault("lab_charts", list(CHARTS_FIRST))  # a lesson may have set its own
+    with st.popover("Charts", icon=":material/show_chart:", help="What to draw."):
+        chosen = st.pills(
+            "Charts",
+            list(CHARTS),
+            selection_mode="multi",
+            format_func=CHARTS.__getitem__,
+            key="lab_charts",
+            persist_state="session",
+            help="What to draw. Batches: in training mode, on what was learned from since the last record. Training "
+            f"and test set: in eval mode, on their first {lab.MEASURED:,} pictures at most.",
+        )
+    log = st.toggle(
+        "Logarithmic loss",
+        key="lab_log",
+        persist_state="session",
+        help="Losses on a logarithmic axis, which shows how small they get.",
+    )
+    return chosen, log
 
 
 def _held(courses: list[lab.Course]) -> list[lab.Course]:
@@ -123,9 +156,9 @@ def _all(entries: Sequence[Entry]) -> None:
     if problem := board.problem():
         st.error(plain(problem), icon=":material/block:")
     active, paused = [e for e in entries if e.active], [e for e in entries if e.paused]
-    with st.container(horizontal=True, vertical_alignment="center"):
-        ended = sum(not entry.active and not entry.paused for entry in entries)
-        st.markdown(f"**{ended} of {len(entries)} runs ended**", width="stretch")
+    ended = sum(not entry.active and not entry.paused for entry in entries)
+    st.markdown(f"**{ended} of {len(entries)} runs ended**")
+    with st.container(horizontal=True, gap="small"):
         _button("Pause all", "pause", "lab_pause", board.pause, active, "Keep all as they are, to go on later.")
         ready = [] if any(entry.pausing for entry in entries) else paused  # else those that follow would be left out
         _button("Resume all", "play_arrow", "lab_resume", board.resume, ready, "Go on where they were paused.")
@@ -149,22 +182,24 @@ def _line(place: int, entry: Entry) -> None:
         st.progress(step / course.recipe.steps, text)
         own = [entry]
         if entry.active:
-            _button("Pause", "pause", f"lab_pause_{place}", board.pause, own, "Keep it as it is, to go on later.")
+            _button("", "pause", f"lab_pause_{place}", board.pause, own, "Pause: keep it as it is, to go on later.")
         if entry.paused:
-            _button("Resume", "play_arrow", f"lab_resume_{place}", board.resume, own, "Go on where it was paused.")
+            _button("", "play_arrow", f"lab_resume_{place}", board.resume, own, "Resume where it was paused.")
+        if entry.failed:
+            _button("", "refresh", f"lab_retry_{place}", board.retry, own, "Try again, from the beginning.")
         if entry.active or entry.paused:
-            _button("Cancel", "close", f"lab_cancel_{place}", board.cancel, own, "End this run; its curve stays.")
-        else:
-            _button("Another seed", "replay", f"lab_again_{place}", board.again, own, "Run this net once more.")
+            _button("", "close", f"lab_cancel_{place}", board.cancel, own, "Cancel: end this run; its curve stays.")
+        elif not entry.failed:
+            _button("", "replay", f"lab_again_{place}", board.again, own, "Another seed: run this net once more.")
     if failure := entry.failure:
         st.error(plain(failure), icon=":material/block:")
 
 
 def _button(label: str, icon: str, key: str, action: Callable[..., None], entries: Sequence[Entry], about: str) -> None:
     st.button(
-        label,
+        label or f":material/{icon}:",
         key=key,
-        icon=f":material/{icon}:",
+        icon=f":material/{icon}:" if label else None,
         type="tertiary",
         on_click=board.attempt,
         args=(action, *entries),
@@ -173,30 +208,12 @@ def _button(label: str, icon: str, key: str, action: Callable[..., None], entrie
     )
 
 
-def _charts(courses: Sequence[lab.Course]) -> None:
+def _charts(courses: Sequence[lab.Course], chosen: Sequence[str], log: bool) -> None:
     """What is recorded, over the steps."""
     curves = lab.curves(courses)
-    chosen = st.pills(
-        "Charts",
-        list(_CHARTS),
-        selection_mode="multi",
-        default=_FIRST,
-        format_func=_CHARTS.__getitem__,
-        key="lab_charts",
-        persist_state="session",
-        width="stretch",
-        help="What to draw. Batches: in training mode, on what was learned from since the last record. Training "
-        f"and test set: in eval mode, on their first {lab.MEASURED:,} pictures at most.",
-    )
-    log = st.toggle(
-        "Logarithmic loss",
-        key="lab_log",
-        persist_state="session",
-        help="Losses on a logarithmic axis, which shows how small they get.",
-    )
     order = list(dict.fromkeys(course.net for course in courses))
     steps = max(course.recipe.steps for course in courses)
-    for left, right in zip_longest(*[(name for name in _CHARTS if name in chosen)] * 2):
+    for left, right in zip_longest(*[(name for name in CHARTS if name in chosen)] * 2):
         for column, name in zip(st.columns(2), (left, right), strict=True):
             if name == _NORMS:
                 figure = norms_chart(curves, steps, order=order)
@@ -204,7 +221,7 @@ def _charts(courses: Sequence[lab.Course]) -> None:
                 figure = curves_chart(curves, name, log=log and name.endswith("loss"), order=order, steps=steps)
             else:
                 continue
-            alt = f"{_CHARTS[name]}, a line a net"
+            alt = f"{CHARTS[name]}, a line a net"
             column.plotly_chart(figure, key=f"lab_chart_{name}", config=config(f"lab_{name}"), alt=alt)
     st.caption(
         "Lines are medians over the seeds that have come so far, bands reach from lowest to highest; nothing is "
@@ -215,8 +232,9 @@ def _charts(courses: Sequence[lab.Course]) -> None:
     )
 
 
-def _results(courses: Sequence[lab.Course]) -> None:
-    """What came out, in sentences, as a table, and as files."""
+def _results() -> None:
+    """What came out, in sentences, as a table, and as files; a fragment of its own, below runs and charts."""
+    courses = [entry.course for entry in board.entries()]
     st.markdown("**What came out**")
     for sentence in lab.seen(courses) or [_NOTHING]:
         st.markdown(f"- {plain(sentence)}")

@@ -14,7 +14,7 @@ from explorer.attribution.images import MAX_BYTES
 from explorer.errors import Refusal
 from explorer.models.checkpoints import REGISTRY, weights_for
 from explorer.models.variants import VARIANTS, variant
-from explorer.pages import pictures, sidebar
+from explorer.pages import pictures, sidebar, variants
 from explorer.pages.edge import plain
 from explorer.spec import Init, Norm, ResNetSpec, SpecError, knob
 from explorer.training.datasets import DATASETS, channel_statistics, load, normalised
@@ -142,7 +142,7 @@ def choose() -> Chosen:
                 help="Updates before the measurement; 0 measures the nets as they start, on the same pictures.",
             )
         else:
-            images = _images()
+            images = _images(trained=state == "trained")
     seeds = right.slider(
         "Seeds",
         1,
@@ -172,24 +172,8 @@ def fitted(spec: ResNetSpec, name: str) -> ResNetSpec:
 def _nets() -> dict[str, ResNetSpec]:
     """Draw the choice of nets: every variant at every depth, with every norm and every kind of initial weights."""
     left, middle, right = st.columns([3, 3, 2])
-    kinds = left.multiselect(
-        "Variants",
-        list(VARIANTS),
-        default=["plain", "a"],
-        format_func=lambda name: VARIANTS[name].title,
-        key="flow_variants",
-        persist_state="session",
-        help="He et al.'s nets for CIFAR-10 with one choice changed. "
-        + " ".join(f"{each.title}: {each.source}." for each in VARIANTS.values()),
-    )
-    depths = middle.multiselect(
-        "Depths, layers",
-        DEPTHS,
-        default=[20, 56, 110],
-        key="flow_depths",
-        persist_state="session",
-        help="Convolutions and the linear layer: 6n + 2. A net of 1202 layers takes a while.",
-    )
+    kinds = variants.kinds(left, "flow_variants")
+    depths = variants.depths(middle, "flow_depths", DEPTHS, (20, 56, 110), "A net of 1202 layers takes a while.")
     with right.popover("More choices", icon=":material/tune:", width="stretch", help="Norm, initial weights, width."):
         norms = st.multiselect(
             "Norms",
@@ -225,7 +209,7 @@ def _nets() -> dict[str, ResNetSpec]:
     )
     specs: dict[str, ResNetSpec] = {}
     try:
-        for kind, norm, init, depth in product(kinds, norms, inits, sorted(depths)):
+        for kind, norm, init, depth in product(kinds, norms, inits, depths):
             specs[_title(kind, norm, init, depth)] = variant(kind, depth, norm=norm, init=init, width=width)
         if own:
             specs[sidebar.current().to_text(sidebar.preset())] = sidebar.current()
@@ -276,15 +260,15 @@ def _data() -> str:
     return name
 
 
-def _images() -> Images:
-    """Draw the choice of images; the page ends here where a file is waited for."""
+def _images(trained: bool) -> Images:
+    """Draw the choice of images, for trained nets photos first; the page ends here where a file is waited for."""
     kind: Kind = st.segmented_control(
         "Images",
         list(_KINDS),
-        default="patterns",
+        default="photos" if trained else "patterns",
         required=True,
         format_func=_KINDS.__getitem__,
-        key="flow_images",
+        key="flow_images_trained" if trained else "flow_images",
         persist_state="session",
         help="What goes into the nets: smooth random patterns with a little noise, or photos, of which random squares "
         "are cut and resized to the net's image size. Classes are random.",

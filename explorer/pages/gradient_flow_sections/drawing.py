@@ -1,5 +1,6 @@
 """What the sections of this page draw alike."""
 
+import math
 from collections.abc import Mapping
 from typing import Literal
 
@@ -43,16 +44,25 @@ def ratios(found: Mapping[str, Flows], quantity: str) -> None:
     row = st.container(horizontal=True)
     for title, flows in found.items():
         ratio = flows.ratios[quantity]
+        told = _untold(flows, quantity)
         row.metric(
             title,
-            times(ratio.median),
-            f"{times(ratio.low)} to {times(ratio.high)}",
+            told or times(ratio.median),
+            None if told else f"{times(ratio.low)} to {times(ratio.high)}",
             delta_color="off",
             delta_arrow="off",
             width=165,
-            help="Above 1 it grows toward the input, below 1 it shrinks. A dash: the last block's is 0, or a value "
-            "is not finite.",
+            help="Above 1 it grows toward the input, below 1 it shrinks. Overflow: a value is too large for the "
+            "number format. By 0: the last block's is exactly 0.",
         )
+
+
+def _untold(flows: Flows, quantity: str) -> str | None:
+    """Why there is no ratio of every seed, in a word."""
+    if math.isfinite(flows.ratios[quantity].high):
+        return None
+    ends = set(flows.blocks[f"{quantity}_mark"].iloc[[0, -1]])
+    return "overflow" if "not finite" in ends else "by 0"
 
 
 def how(chosen: Chosen, found: Mapping[str, Flows]) -> str:

@@ -2,6 +2,7 @@
 
 from functools import partial
 
+import pandas as pd
 import streamlit as st
 
 from explorer.analysis.flow import seconds_for
@@ -177,6 +178,9 @@ def _walk(chosen: Chosen, found: dict[str, list[Shattering]]) -> None:
         config=config("shattering_walk"),
         alt=f"slope of the loss of {title} along a line of inputs, above one draw of brown and one of white noise",
     )
+    walk = pd.DataFrame({"way": [point / STEPS for point in range(STEPS + 1)], "slope": found[title][0].walk})
+    with left:
+        parts.download("Slope as CSV", csv, walk, "shattering_walk.csv", "text/csv", "The net's slope at each point.")
     lags = lag_curves(found)
     right.plotly_chart(
         lag_chart(lags, chosen.specs),

@@ -113,13 +113,22 @@ def named(spec: ResNetSpec) -> tuple[str, int] | None:
 def title(recipe: Recipe) -> str:
     """What a run's net is called on screen.
 
-    >>> title(Recipe(variant("a", 110), warmup_error=80.0))
-    'ResNet-110, warm-up'
+    >>> title(Recipe(variant("a", 110)))
+    'ResNet-110'
     """
     known = named(recipe.spec)
-    name = net_name(*known) if known else recipe.spec.to_text()
-    warm = recipe.warmup_error is not None or recipe.warmup_steps
-    return f"{name}, warm-up" if warm else name
+    return net_name(*known) if known else recipe.spec.to_text()
+
+
+def warm_up(recipe: Recipe) -> str | None:
+    """How long the learning rate is low at first, in words.
+
+    >>> warm_up(Recipe(variant("a", 110), warmup_error=80.0)), warm_up(Recipe(variant("a", 20), warmup_steps=200))
+    ('until the error is below 80%', '200 steps')
+    """
+    if recipe.warmup_error is not None:
+        return f"until the error is below {recipe.warmup_error:g}%"
+    return f"{recipe.warmup_steps:,} steps" if recipe.warmup_steps else None
 
 
 def epochs(recipe: Recipe) -> float | None:
@@ -174,8 +183,9 @@ def ends_table(chosen: Iterable[Net]) -> pd.DataFrame:
 def runs_table(chosen: Iterable[Net]) -> pd.DataFrame:
     """A row a run.
 
-    Columns: net, seed, data, steps, epochs, batch; batch_error, train_error and test_error at the end, percent wrong;
-    diverged; seconds; hardware, threads, python, torch, torchvision, as the recorder wrote them down; file.
+    Columns: net, seed, data, steps, epochs, batch, warm_up (in words); batch_error, train_error and test_error at the
+    end, percent wrong; diverged; seconds; hardware, threads, python, torch, torchvision, as the recorder wrote them
+    down; file.
     """
     rows = []
     for net in chosen:
@@ -189,6 +199,7 @@ def runs_table(chosen: Iterable[Net]) -> pd.DataFrame:
                     "steps": recipe.steps,
                     "epochs": epochs(recipe),
                     "batch": recipe.batch,
+                    "warm_up": warm_up(recipe),
                     "batch_error": each.batch_error,
                     "train_error": last(records, "train_error"),
                     "test_error": each.test_error,
@@ -222,10 +233,16 @@ def _place(recipe: Recipe) -> tuple[int, int, int, str]:
 
 
 def _told_apart(found: list[Net]) -> list[Net]:
-    """The same nets, those of one title with their number of steps behind it, or with their recipe's key."""
-    for more in (lambda net: f"{net.recipe.steps:,} steps", lambda net: net.recipe.key):
-        titles = [net.title for net in found]
+    """The same nets, those of one title with what differs behind it: warm-up, steps, or the recipe's key."""
+    for more in (
+        lambda recipe: f"warm-up {warm_up(recipe) or 'none'}",
+        lambda recipe: f"{recipe.steps:,} steps",
+        lambda recipe: recipe.key,
+    ):
+        told: dict[str, set[str]] = {}
+        for net in found:
+            told.setdefault(net.title, set()).add(more(net.recipe))
         found = [
-            replace(net, title=f"{net.title}, {more(net)}") if titles.count(net.title) > 1 else net for net in found
+            replace(net, title=f"{net.title}, {more(net.recipe)}") if len(told[net.title]) > 1 else net for net in found
         ]
     return found

@@ -81,12 +81,12 @@ def test_a_recorded_run_is_replayed_beside_what_was_published(page: Page, addres
     expect(page.get_by_role("heading", name="Recorded runs")).to_be_visible()
     chart = page.get_by_test_id("stPlotlyChart").first
     slider = chart.locator(".slider-label").first  # the others are its ticks
-    expect(slider).to_have_text("step 1,600")
+    expect(slider).to_have_text("step 2,400")
     chart.locator(".updatemenu-button", has_text="Play").click()
-    expect(slider).not_to_have_text("step 1,600")  # it began anew
+    expect(slider).not_to_have_text("step 2,400")  # it began anew
     early = slider.text_content()
     expect(slider).not_to_have_text(early or "")
-    expect(slider).to_have_text("step 1,600")
+    expect(slider).to_have_text("step 2,400")
     cells = page.get_by_test_id("stDataFrame").first.locator("tbody tr", has_text="ResNet-20").locator("td")
     assert "8.75" in cells.all_inner_texts()  # He et al. 2015, table 6
 

@@ -165,9 +165,19 @@ def test_a_net_of_another_kind_has_its_own_text() -> None:
         assert title(Recipe(spec)) == spec.to_text()
 
 
-@pytest.mark.parametrize("change", [{"warmup_error": 80.0}, {"warmup_steps": 10}])
-def test_warm_up_is_in_the_title(change: dict[str, float]) -> None:
-    assert title(replace(SHORT, **change)) == "ResNet-20, warm-up"  # type: ignore[arg-type]
+def test_warm_up_is_in_the_title_where_one_net_has_it_and_its_like_has_not(tmp_path: Path) -> None:
+    recordings.write(tmp_path, "a", 20, warmup_steps=10)
+    assert [net.title for net in nets(shipped.shipped(tmp_path))] == ["ResNet-20"]
+    recordings.write(tmp_path, "a", 20)
+    recordings.write(tmp_path, "a", 20, warmup_error=80.0)
+    assert {net.title for net in nets(shipped.shipped(tmp_path))} == {
+        "ResNet-20, warm-up none",
+        "ResNet-20, warm-up 10 steps",
+        "ResNet-20, warm-up until the error is below 80%",
+    }
+    told = runs_table(nets(shipped.shipped(tmp_path)))["warm_up"]
+    assert set(told.dropna()) == {"10 steps", "until the error is below 80%"}
+    assert told.isna().sum() == 1
 
 
 def test_times_through_the_training_set() -> None:

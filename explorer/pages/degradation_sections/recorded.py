@@ -193,6 +193,9 @@ COLUMNS = {
         format="%.1f", help="How often the run went through the training set; the paper's about 164 times."
     ),
     "batch": st.column_config.NumberColumn(help="Pictures a step."),
+    "warm_up": st.column_config.TextColumn(
+        "warm-up", help="How long the learning rate was lower at first; a dash: it was not."
+    ),
     "batch_error": st.column_config.NumberColumn(
         "batch error, %", format="%.1f", help="Wrong on the last batches, as they were trained on."
     ),
@@ -212,7 +215,9 @@ COLUMNS = {
         "difference", format="%+.2f", help="Ours less published, in percentage points."
     ),
     "diverged": st.column_config.CheckboxColumn(help="Whether the loss was no finite number any more."),
-    "seconds": st.column_config.NumberColumn(format="%.0f", help="Of training and measuring, on that machine."),
+    "seconds": st.column_config.NumberColumn(
+        format="%.0f", help="Of training and measuring, all else that ran there beside it."
+    ),
     "hardware": st.column_config.TextColumn(help="Processor or GPU that ran it."),
     "threads": st.column_config.TextColumn(help="Threads of the processor that PyTorch used."),
     "file": st.column_config.TextColumn(help="In assets/runs."),

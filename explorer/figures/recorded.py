@@ -117,7 +117,7 @@ def _layout(
             {
                 "active": len(steps) - 1,
                 "steps": [{"label": f"{step:,}", "method": "animate", "args": [[str(step)], still]} for step in steps],
-                "currentvalue": {"prefix": "step ", "xanchor": "left", "font": {"color": OTHER_COLOUR, "size": 15}},
+                "currentvalue": {"prefix": "step ", "xanchor": "right", "font": {"color": OTHER_COLOUR, "size": 15}},
                 "font": {"color": "rgba(0, 0, 0, 0)"},  # the labels would cover each other
                 "x": 0,
                 "y": 1,
@@ -131,7 +131,7 @@ def _layout(
                 "type": "buttons",
                 "showactive": False,
                 "direction": "left",
-                "x": 0.2,
+                "x": 0,
                 "y": 1,
                 "xanchor": "left",
                 "yanchor": "bottom",

@@ -23,6 +23,7 @@ from explorer.training.datasets import Dataset, channel_statistics, load, normal
 from explorer.training.recipe import WARM_UP_FACTOR, Recipe
 
 _EVALUATED = 500  # pictures at once where nothing is learned
+_LEAST_SQUARE = 1e-24  # far above all that squares of float32 lose
 _ORDER, _AUGMENTATION, _LAYERS = range(3)  # what random numbers are drawn for
 
 
@@ -275,7 +276,19 @@ def _arriving(norms: list[Tensor], output: Tensor) -> None:
 
 
 def _norm(gradient: Tensor) -> Tensor:
-    return torch.linalg.vector_norm(gradient.detach(), dtype=torch.float64)  # squares of float32 would underflow
+    """The root of the sum of squares, in double precision.
+
+    On the CPU a product in float32 comes first, which is four times as fast and right to a ten-thousandth, unless its
+    squares underflow or overflow.
+    """
+    gradient = gradient.detach()
+    if gradient.dtype == torch.float32 and not gradient.is_cuda:
+        rows = gradient.movedim(1, -1) if gradient.is_contiguous(memory_format=torch.channels_last) else gradient
+        if rows.is_contiguous():  # else it would be copied
+            square = torch.dot(rows.view(-1), rows.view(-1)).double()
+            if _LEAST_SQUARE < square < math.inf:
+                return square.sqrt()
+    return torch.linalg.vector_norm(gradient, dtype=torch.float64)
 
 
 def mixed(*numbers: int) -> int:

@@ -188,7 +188,7 @@ def test_curves_move_while_runs_go_on(held: list[Held]) -> None:
     app.run()
     assert drawn(app, "Loss on the batches")["plain-56"] == [0, 5, 10]
     assert drawn(app, "Gradient norm by block")["plain-56"] == [0, 1]
-    assert lines(app)[1] == "**plain-56**, seed 0 · step 10 of 400 · 10 s, about 6 min left"  # a step a second
+    assert lines(app)[1] == "**plain-56**, seed 0 · step 10 of 400 · 10 s, 6 min left"  # a step a second
     assert [bar.proto.value for bar in app.get("progress")] == [0, 2, 0, 0], "10 of 400 steps, in percent"
     assert charts(app)[0]["layout"]["xaxis"]["range"] == [0, 408]
     finish(app, held)

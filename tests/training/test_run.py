@@ -19,7 +19,7 @@ from explorer.models.variants import variant
 from explorer.spec import ResNetSpec
 from explorer.training.datasets import Dataset
 from explorer.training.recipe import Recipe
-from explorer.training.run import Record, Run, RunError, augmented, batch_of, run
+from explorer.training.run import Record, Run, RunError, _norm, augmented, batch_of, run
 
 
 def made(examples: int = 70, side: int = 8, classes: int = 3, seed: int = 0) -> Dataset:
@@ -133,6 +133,19 @@ def test_errors_are_counted_in_eval_mode_on_the_first_pictures() -> None:
             logits = network(normalised(pictures).contiguous(memory_format=torch.channels_last))
             assert loss == pytest.approx(F.cross_entropy(logits, labels).item(), rel=1e-4)
             assert error == pytest.approx(100 * (logits.argmax(1) != labels).double().mean().item())
+
+
+@pytest.mark.parametrize("scale", [0.0, 1e-30, 1e-13, 1.0, 1e25, math.inf])
+@pytest.mark.parametrize("layout", ["rows", "channels last", "expanded"])
+def test_a_norm_is_that_of_double_precision_whatever_its_size_and_layout(scale: float, layout: str) -> None:
+    with seeded(0):
+        gradient = torch.randn(100, 16, 32, 32) * scale
+    if layout == "channels last":
+        gradient = gradient.contiguous(memory_format=torch.channels_last)
+    elif layout == "expanded":
+        gradient = gradient[:, :, :1, :1].expand(gradient.shape)
+    expected = gradient.double().square().sum().sqrt().item()
+    assert _norm(gradient).item() == pytest.approx(expected, rel=1e-4, nan_ok=True)
 
 
 def test_gradient_norms_are_autograds() -> None:

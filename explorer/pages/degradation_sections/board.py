@@ -74,7 +74,7 @@ class Entry:
             if not course.records:
                 return job.text or "starting"
             left = course.seconds_left
-            to_go = "" if left is None else f", about {lab.duration(left)} left"
+            to_go = "" if left is None else f", {lab.duration(left)} left"
             return f"{at[3:]} · {course.records[-1].seconds:.0f} s{to_go}"
         if self.paused:
             return f"paused {at}"

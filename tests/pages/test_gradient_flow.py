@@ -229,9 +229,9 @@ def test_trained_weights_are_a_copy_in_training_mode(monkeypatch: pytest.MonkeyP
 
 def test_trained_weights_are_offered_where_the_registry_has_them_for_exactly_a_net() -> None:
     app = start(flow_variants=["plain"], flow_depths=[20], flow_seeds=1)
-    assert "Trained weights" in app.segmented_control(key="flow_state").options
+    assert "Trained" in app.segmented_control(key="flow_state").options
     app.select_slider(key="flow_width").set_value(4).run()
-    assert "Trained weights" not in app.segmented_control(key="flow_state").options
+    assert "Trained" not in app.segmented_control(key="flow_state").options
 
 
 def test_trained_nets_are_measured_with_their_training_said_and_the_others_left_out() -> None:

@@ -200,6 +200,15 @@ def test_the_archive_holds_the_files_as_they_are(folder: Path) -> None:
         }
 
 
+def test_in_what_ships_depth_harms_plain_nets_alone() -> None:
+    """He et al. 2015, section 4.2 and figure 6, on the training data, though after far fewer steps."""
+    ends = shipped.ends_table(nets(shipped.shipped())).set_index("net")["batch_error"]
+    plain, residual = ([ends[f"{kind}-{depth}"] for depth in (20, 32, 44, 56)] for kind in ("plain", "ResNet"))
+    assert plain == sorted(plain)
+    assert plain[-1] > 2 * plain[0]
+    assert max(*residual, ends["ResNet-110"]) < min(1.15 * residual[0], plain[0])
+
+
 def test_what_ships_is_whole() -> None:
     """Whatever is in assets/runs, few files or many."""
     if not list(FOLDER.glob("*.parquet")):

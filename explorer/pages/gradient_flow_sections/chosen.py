@@ -30,9 +30,9 @@ MOST_NETS = 12  # lines that can be told apart
 _MOST_PICTURES = 16
 _KINDS: dict[Kind, str] = {"patterns": "Patterns", "photos": "Sample photos", "own": "Your pictures"}
 _STATES: dict[State, str] = {
-    "initial": "At initialisation",
-    "steps": "After training steps",
-    "trained": "Trained weights",
+    "initial": "Initial",
+    "steps": "After steps",
+    "trained": "Trained",
 }
 _NORMS: dict[Norm, str] = {"batch": "Batch norm", "group": "Group norm", "none": "No norm"}
 

@@ -202,6 +202,11 @@ def distance_curves(measured: Mapping[str, Sequence[Shattering]]) -> pd.DataFram
     return _curves(measured, "distance", DISTANCES, "cosine", lambda each: each.cosines)
 
 
+def walk_curve(of: Shattering) -> pd.DataFrame:
+    """The walk of one draw, a row a point: `way`, the part of the way to the other image, and `slope`."""
+    return pd.DataFrame({"way": [point / STEPS for point in range(STEPS + 1)], "slope": of.walk})
+
+
 def lag_curves(measured: Mapping[str, Sequence[Shattering]]) -> pd.DataFrame:
     """A row for each net and lag: net, lag in steps, autocorrelation, the median over the seeds, with low and high."""
     return _curves(measured, "lag", range(STEPS + 1), "autocorrelation", lambda each: each.autocorrelation)

@@ -65,8 +65,12 @@ def test_the_table_and_the_files_hold_what_the_analysis_says(monkeypatch: pytest
     found = measured()
     expected = summary(found, specs, 0.03)
     pd.testing.assert_frame_equal(app.dataframe[0].value, expected, check_dtype=False, rtol=1e-4)
-    assert list(files) == ["shattering.csv", "shattering_by_net.csv", "shattering_autocorrelation.csv"]
-    for content, table in zip(files.values(), (distance_curves(found), expected, lag_curves(found)), strict=True):
+    names = ["shattering.csv", "shattering_by_net.csv", "shattering_walk.csv", "shattering_autocorrelation.csv"]
+    assert list(files) == names
+    first = next(iter(found.values()))[0]
+    walk = pd.DataFrame({"way": [point / 50 for point in range(51)], "slope": first.walk})
+    tables = (distance_curves(found), expected, walk, lag_curves(found))
+    for content, table in zip(files.values(), tables, strict=True):
         read = pd.read_csv(io.BytesIO(content), dtype={"half": str})
         pd.testing.assert_frame_equal(read, table, check_dtype=False, rtol=1e-4, atol=1e-6)
 
@@ -106,7 +110,7 @@ def test_every_control_has_a_help_text_and_every_source_is_named() -> None:
     app = finished()
     kinds = ("select_slider", "selectbox", "download_button")
     drawn = [widget for kind in kinds for widget in app.get(kind)]
-    assert len(drawn) == 1 + 1 + 3
+    assert len(drawn) == 1 + 1 + 4
     assert all(widget.proto.help for widget in drawn)
     text = "".join(element.value for element in app.markdown)
     assert all(number in text for number in ("1702.08591", "1712.09913", "1902.08129", "2002.10444"))

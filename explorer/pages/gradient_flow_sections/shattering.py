@@ -2,7 +2,6 @@
 
 from functools import partial
 
-import pandas as pd
 import streamlit as st
 
 from explorer.analysis.flow import seconds_for
@@ -18,6 +17,7 @@ from explorer.analysis.shattering import (
     noise,
     shattering,
     summary,
+    walk_curve,
 )
 from explorer.export.tables import csv
 from explorer.figures.shattering import decimal, depth_chart, distance_chart, lag_chart, walk_chart
@@ -178,7 +178,7 @@ def _walk(chosen: Chosen, found: dict[str, list[Shattering]]) -> None:
         config=config("shattering_walk"),
         alt=f"slope of the loss of {title} along a line of inputs, above one draw of brown and one of white noise",
     )
-    walk = pd.DataFrame({"way": [point / STEPS for point in range(STEPS + 1)], "slope": found[title][0].walk})
+    walk = walk_curve(found[title][0])
     with left:
         parts.download("Slope as CSV", csv, walk, "shattering_walk.csv", "text/csv", "The net's slope at each point.")
     lags = lag_curves(found)

@@ -164,7 +164,7 @@ class Run:
         pictures = self._prepared(augmented(self._pictures[chosen], recipe, step))
         labels = self._labels[chosen]
         self._optimiser.zero_grad()
-        norms: list[Tensor] = []
+        norms: list[float | Tensor] = []  # a GPU is not waited for before the pass has ended
         with watching((block, partial(_arriving, norms)) for block in (self._blocks if watched else ())):
             loss, wrong = self._passed(pictures, labels, step)
         loss.backward()  # type: ignore[no-untyped-call]
@@ -175,7 +175,7 @@ class Run:
         progress.updates += 1
         progress.rate = rate
         progress.step += 1
-        return torch.stack(norms[::-1]).tolist() if norms else []
+        return [float(norm) for norm in reversed(norms)]
 
     def _passed(self, pictures: Tensor, labels: Tensor, step: int) -> tuple[Tensor, int]:
         """The loss in training mode, and how many are wrong."""
@@ -270,12 +270,12 @@ def run(recipe: Recipe, data: Dataset | None = None, checkpoint: Path | None = N
         yield record
 
 
-def _arriving(norms: list[Tensor], output: Tensor) -> None:
+def _arriving(norms: list[float | Tensor], output: Tensor) -> None:
     """Take down the norm of the gradient that comes to a block's output; the last block's comes first."""
     output.register_hook(lambda gradient: norms.append(_norm(gradient)))  # type: ignore[no-untyped-call]
 
 
-def _norm(gradient: Tensor) -> Tensor:
+def _norm(gradient: Tensor) -> float | Tensor:
     """The root of the sum of squares, in double precision.
 
     On the CPU a product in float32 comes first, which is four times as fast and right to a ten-thousandth, unless its
@@ -285,9 +285,10 @@ def _norm(gradient: Tensor) -> Tensor:
     if gradient.dtype == torch.float32 and not gradient.is_cuda:
         rows = gradient.movedim(1, -1) if gradient.is_contiguous(memory_format=torch.channels_last) else gradient
         if rows.is_contiguous():  # else it would be copied
-            square = torch.dot(rows.view(-1), rows.view(-1)).double()
+            numbers = rows.view(-1)
+            square = torch.dot(numbers, numbers).item()
             if _LEAST_SQUARE < square < math.inf:
-                return square.sqrt()
+                return math.sqrt(square)
     return torch.linalg.vector_norm(gradient, dtype=torch.float64)
 
 

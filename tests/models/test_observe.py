@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from explorer.models.observe import Shared, evaluating, forwarding, frozen, seeded, watching
+from explorer.models.observe import Shared, evaluating, forwarding, frozen, restoring, seeded, untouched, watching
 
 LONG = 20.0  # seconds; reached only by a failing test
 
@@ -143,6 +143,42 @@ def test_watchers_come_off_where_the_next_module_is_none() -> None:
     with pytest.raises(AttributeError), watching([(model, print), (None, print)]):  # type: ignore[list-item]
         pass
     assert not model._forward_hooks
+
+
+def test_hooks_and_attributes_that_a_library_leaves_behind_go_and_others_stay() -> None:
+    model = nn.Sequential(nn.ReLU(), nn.Tanh())
+    model[0].ours = 1
+    ours = model[0].register_forward_hook(lambda module, inputs, output: None)
+    taken = model[1].register_forward_hook(lambda module, inputs, output: None)
+
+    def leave() -> None:
+        for module in model.modules():
+            module.register_forward_hook(lambda *_: None)
+            module.register_forward_pre_hook(lambda *_: None)
+            module.register_full_backward_hook(lambda *_: None)
+            module.input = torch.zeros(1)
+        taken.remove()
+
+    def fail() -> None:
+        leave()
+        raise KeyError
+
+    with pytest.raises(KeyError), untouched(model):
+        fail()
+    assert list(model[0]._forward_hooks) == [ours.id]
+    assert list(model[1]._forward_hooks) == [taken.id]
+    assert model[0].ours == 1
+    for module in model.modules():
+        assert not hasattr(module, "input")
+        assert not module._forward_pre_hooks
+        assert not module._backward_hooks
+    restore = restoring([model[1]])
+    for _ in range(2):  # again and again
+        leave()
+        restore()
+        assert not hasattr(model[1], "input")
+        assert list(model[1]._forward_hooks) == [taken.id]
+        assert hasattr(model[0], "input")
 
 
 def test_random_numbers_begin_at_the_seed_and_go_on_as_before() -> None:

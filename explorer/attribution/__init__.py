@@ -7,7 +7,20 @@
 ('espresso', True)
 """
 
+from explorer.attribution.assess import Measures, assess, draw_anew
+from explorer.attribution.explain import Attribution, attribute, predict
 from explorer.attribution.images import ImageError, Picture, read_image
-from explorer.attribution.methods import METHODS, Attribution, attribute, predict
+from explorer.attribution.methods import METHODS
 
-__all__ = ["METHODS", "Attribution", "ImageError", "Picture", "attribute", "predict", "read_image"]
+__all__ = [
+    "METHODS",
+    "Attribution",
+    "ImageError",
+    "Measures",
+    "Picture",
+    "assess",
+    "attribute",
+    "draw_anew",
+    "predict",
+    "read_image",
+]

@@ -14,12 +14,15 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from PIL import ExifTags, Image, ImageOps
+from PIL import ExifTags, Image, ImageOps, features
 from PIL.TiffImagePlugin import TiffImageFile
 
+from explorer.attribution.avif import decoded
 from explorer.errors import Refusal
 
-FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")  # Pillow's names; several pictures in one JPEG pass as JPEG
+_AVIF = features.check("avif")  # Pillow's wheels read it, but for Windows on ARM
+# Pillow's names; several pictures in one JPEG pass as JPEG
+FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", *(("AVIF",) if _AVIF else ()))
 MAX_BYTES = 20_000_000  # of the file
 MAX_PIXELS = 40_000_000  # that the header may claim
 MAX_ASPECT = 20  # longer side / shorter side: resizing the shorter side of a 1 x 10000 picture to 256 takes 2.6 GB
@@ -29,13 +32,16 @@ MAX_PAGES = 1000  # of a TIFF that are counted: Pillow's time for all grows with
 
 _ACCEPTED = f"a {', '.join(FORMATS[:-1])} or {FORMATS[-1]} picture"
 _SCAN_MARKERS = (b"\xff\xda\0\x08\1", b"\xff\xda\0\x0a\2", b"\xff\xda\0\x0c\3", b"\xff\xda\0\x0e\4")  # 1..4 components
+_HEIC = (
+    "a HEIC photo, which is not read here: share it as JPEG, or let an iPhone take JPEG (Settings, Camera, Formats, "
+    "Most Compatible)"
+)
 _OTHER_KINDS = {
     b"<svg": "an SVG drawing",
     b"%PDF": "a PDF document",
     b"PK\3\4": "a zip archive",
-    b"ftypavif": "an AVIF picture",
-    b"ftyphei": "a HEIC photo",
-    b"ftypmif1": "a HEIC photo",
+    **dict.fromkeys((b"ftyphei", b"ftyphev", b"ftypmif1", b"ftypmsf1"), _HEIC),
+    **({} if _AVIF else {b"ftypavif": "an AVIF picture"}),
 }
 _BITS, _PHOTOMETRIC, _TILE_SIDES = 258, 262, (322, 323)  # TIFF tags
 _WHITE_IS_ZERO = 0  # a value of _PHOTOMETRIC
@@ -54,7 +60,7 @@ class ImageError(Refusal):
     """A picture that cannot be used; the message is a sentence for the person who gave it."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # itself alone is equal: what was asked of it is a key in memories
 class Picture:
     """A picture that is safe to use, and what the person should know about how it was read."""
 
@@ -74,10 +80,10 @@ def read_image(data: bytes, name: str = "picture") -> Picture:
     """
     notes: list[str] = []
     try:
-        image = _open(data)
-        _check_header(image, data)
-        _decode(image, notes)
-        turn = _turn(image, notes)
+        file = _open(data)
+        _check_header(file, data)
+        image = _decode(file, data, notes)
+        turn = _turn(file, notes)
         image = _eight_bit(image, notes)
         image = _on_white(image, notes)
     except ImageError as problem:
@@ -143,7 +149,7 @@ def _tile_pixels(image: TiffImageFile, data: bytes) -> int:
     return math.prod(sides)
 
 
-def _decode(image: Image.Image, notes: list[str]) -> None:
+def _decode(image: Image.Image, data: bytes, notes: list[str]) -> Image.Image:
     """Load the pixels of the first frame, those of a big JPEG at a fraction of its size."""
     frames = _frames(image)
     if frames != "1":
@@ -152,7 +158,10 @@ def _decode(image: Image.Image, notes: list[str]) -> None:
     if longer > MAX_SIDE:
         notes.append(f"It is reduced from {longer:,} to {MAX_SIDE:,} pixels on its longer side.")
         image.draft(None, (image.width * MAX_SIDE // longer, image.height * MAX_SIDE // longer))
+    if image.format == "AVIF":
+        return decoded(data, MAX_SIDE)
     image.load()
+    return image
 
 
 def _frames(image: Image.Image) -> str:

@@ -2,6 +2,7 @@
 
 import io
 import struct
+import sys
 import warnings
 import zipfile
 import zlib
@@ -13,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, JpegImagePlugin
 
+from explorer.attribution.avif import decoded
 from explorer.attribution.images import (
     FORMATS,
     MAX_ASPECT,
@@ -90,7 +92,7 @@ def tiff(width: int, height: int, body: bytes, more: dict[int, tuple[int, int]])
 
 
 def test_an_empty_file_is_refused():
-    assert refusal(b"") == '"cat.png" is empty (0 bytes); give a PNG, JPEG, WEBP, GIF, BMP or TIFF picture.'
+    assert refusal(b"") == '"cat.png" is empty (0 bytes); give a PNG, JPEG, WEBP, GIF, BMP, TIFF or AVIF picture.'
 
 
 def zip_archive() -> bytes:
@@ -107,8 +109,10 @@ def zip_archive() -> bytes:
         pytest.param(b'<?xml version="1.0"?>\n<svg width="9" height="9"/>', "is an SVG drawing", id="svg"),
         pytest.param(zip_archive(), "is a zip archive", id="zip"),
         pytest.param(b"%PDF-1.7\n%\xe2\xe3", "is a PDF document", id="pdf"),
-        pytest.param(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "is a HEIC photo", id="heic"),
-        pytest.param(b"\0\0\0\x1cftypavif\0\0\0\0avifmif1", "is an AVIF picture", id="avif"),
+        pytest.param(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "share it as JPEG", id="heic"),
+        pytest.param(b"\0\0\0\x18ftypmif1\0\0\0\0mif1heic", "is a HEIC photo", id="heic by another name"),
+        pytest.param(b"\0\0\0\x18ftyphevc\0\0\0\0msf1hevc", "is a HEIC photo", id="heic of several"),
+        pytest.param(b"\0\0\0\x1cftypavif\0\0\0\0avifmif1", "has 24 bytes that are of another", id="head of an avif"),
         pytest.param(encoded(Image.new("L", (4, 4)), "PPM"), "has 27 bytes that are of another format", id="ppm"),
         pytest.param(encoded(noise(9, 9), "PNG")[:20], "has 20 bytes that are of another format", id="half a header"),
         pytest.param(bytes(1000), "has 1,000 bytes that are of another format", id="zeros"),
@@ -117,7 +121,7 @@ def zip_archive() -> bytes:
 def test_another_kind_of_file_is_refused_by_what_it_is(data, said):
     text = refusal(data)
     assert said in text
-    assert "give a PNG, JPEG, WEBP, GIF, BMP or TIFF picture." in text
+    assert "give a PNG, JPEG, WEBP, GIF, BMP, TIFF or AVIF picture." in text
 
 
 @pytest.mark.parametrize("kind", FORMATS)
@@ -143,6 +147,36 @@ def test_a_bomb_is_refused_by_its_header(width, height, said, filters):
         warnings.simplefilter(filters)
         text = refusal(png(width, height))
     assert f"claims to have {said}; give a picture of at most 40,000,000." in text
+
+
+def claiming(width: int, height: int, avif: bytes) -> bytes:
+    """An AVIF file whose header claims another size."""
+    at = avif.index(b"ispe") + 8
+    return avif[:at] + struct.pack(">II", width, height) + avif[at + 8 :]
+
+
+@pytest.mark.parametrize(("width", "height"), [(10000, 10000), (8000, 5001)])
+def test_an_avif_bomb_is_refused_by_its_header(width, height):
+    text = refusal(claiming(width, height, encoded(noise(9, 9), "AVIF")))
+    assert f"claims to have {width * height:,} pixels; give a picture of at most 40,000,000." in text
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the limit of memory holds there")
+def test_an_avif_that_claims_less_than_it_holds_cannot_take_more_than_the_limit():
+    """Its 4000 x 4000 pixels take 48 MB as they are decoded, whatever the header says."""
+    small = encoded(noise(100, 100), "AVIF")
+    lying = claiming(100, 100, encoded(Image.new("RGB", (4000, 4000), RED), "AVIF", speed=10, subsampling="4:4:4"))
+    assert decoded(small, MAX_SIDE, memory=60).size == (100, 100)
+    assert decoded(small, 50).size == (50, 50)
+    assert decoded(lying, MAX_SIDE).size == (100, 100)
+    with pytest.raises(OSError, match="in 60 MB"):
+        decoded(lying, MAX_SIDE, memory=60)
+
+
+def test_an_avif_that_takes_too_long_is_stopped(monkeypatch):
+    data = encoded(noise(9, 9), "AVIF")
+    monkeypatch.setattr("explorer.attribution.avif.SECONDS", 0.001)
+    assert "damaged" in refusal(data)
 
 
 def test_a_picture_at_the_limit_of_pixels_passes():
@@ -240,7 +274,7 @@ SIDES = {  # EXIF 2.3, tag 0x0112: the visual sides at which the stored row 0 an
 
 
 @pytest.mark.parametrize("orientation", SIDES)
-@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF", "TIFF of two pages"])
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF", "TIFF of two pages", "AVIF"])
 def test_a_turned_picture_comes_back_upright(orientation, kind):
     upright = np.zeros((32, 48, 3), dtype=np.uint8)
     upright[:16, :16], upright[:16, -16:], upright[-16:, :16] = RED, BLUE, WHITE
@@ -255,6 +289,7 @@ def test_a_turned_picture_comes_back_upright(orientation, kind):
         "JPEG": {"exif": exif, "quality": 100, "subsampling": 0},
         "PNG": {"exif": exif},
         "WEBP": {"exif": exif, "lossless": True},
+        "AVIF": {"exif": exif, "quality": 100, "subsampling": "4:4:4"},
         "TIFF": {"tiffinfo": {0x0112: orientation}},
         "TIFF of two pages": {"tiffinfo": {0x0112: orientation}, "save_all": True, "append_images": [image]},
     }[kind]
@@ -371,6 +406,7 @@ def two(mode: str, left: object, right: object) -> Image.Image:
         pytest.param(encoded(two("RGB", RED, BLUE), "PNG", transparency=BLUE), [RED, WHITE], id="one colour"),
         pytest.param(encoded(two("L", 7, 9), "GIF", transparency=9), [(7, 7, 7), WHITE], id="gif"),
         pytest.param(encoded(two("RGBA", (*RED, 255), (*BLUE, 0)), "TIFF"), [RED, WHITE], id="tiff"),
+        pytest.param(encoded(two("LA", (255, 255), (99, 0)), "AVIF", quality=100), [WHITE, WHITE], id="avif"),
     ],
 )
 def test_transparent_parts_become_white(data, expected):
@@ -422,7 +458,7 @@ def test_every_mode_becomes_rgb(image, kind, expected):
     np.testing.assert_allclose(picture.image.getpixel((2, 2)), expected, atol=1)
 
 
-@pytest.mark.parametrize("kind", ["GIF", "PNG", "WEBP", "TIFF"])
+@pytest.mark.parametrize("kind", ["GIF", "PNG", "WEBP", "TIFF", "AVIF"])
 def test_of_an_animation_the_first_frame_is_used(kind):
     frames = [Image.new("RGB", (4, 4), colour) for colour in (RED, GREEN, BLUE)] * 4
     picture = read_image(encoded(frames[0], kind, save_all=True, append_images=frames[1:]))
@@ -450,7 +486,7 @@ def test_a_tiff_of_very_many_pages_is_counted_to_a_limit():
     assert read_image(bytes(chain)).notes == ("Frame 1 of more than 1,000 is used.",)
 
 
-@pytest.mark.parametrize("kind", ["JPEG", "PNG"])
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "AVIF"])
 def test_a_big_picture_is_reduced(kind, monkeypatch):
     decoded = []
     load = JpegImagePlugin.JpegImageFile.load_prepare
@@ -459,7 +495,7 @@ def test_a_big_picture_is_reduced(kind, monkeypatch):
     )
     image = Image.new("RGB", (9000, 600), RED)
     image.paste(BLUE, (0, 0, 4500, 600))
-    picture = read_image(encoded(image, kind))
+    picture = read_image(encoded(image, kind, **({"speed": 10} if kind == "AVIF" else {})))
     assert picture.notes == ("It is reduced from 9,000 to 2,048 pixels on its longer side.",)
     assert picture.image.size == (MAX_SIDE, 137)  # 2048 * 600 / 9000 = 136.5
     np.testing.assert_allclose(picture.image.getpixel((10, 10)), BLUE, atol=3)

@@ -5,11 +5,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
-from PIL import Image, ImageOps
+from PIL import ImageOps
 
 from explorer.attribution import Attribution
+from explorer.figures.overlay import Look, end_of, numbers, scale, unit_of, usual
 from explorer.figures.pictures import below
-from explorer.figures.theme import ACCENT, SIGNED_SCALE, layout
+from explorer.figures.theme import ACCENT, layout
 
 
 def prediction_chart(rows: pd.DataFrame) -> go.Figure:
@@ -37,30 +38,35 @@ def prediction_chart(rows: pd.DataFrame) -> go.Figure:
     return go.Figure(bars, layout(60 + 40 * len(rows), "Probability", **axes))
 
 
-def attribution_chart(attribution: Attribution, strength: float = 0.8) -> go.Figure:
-    """The signed map over the picture as the network saw it, in grey, with a colour bar in logits.
+def attribution_chart(attribution: Attribution, look: Look | None = None, end: float | None = None) -> go.Figure:
+    """The map over the picture as the network saw it, in grey, with a colour bar.
 
-    A map coarser than the picture is interpolated for the eye; its numbers are those of its cells. The scale is
-    symmetric about zero and ends at the 99.5th percentile of the absolute values, so that one pixel does not set it
-    (or, where nearly all are zero, at the largest).
+    A map coarser than the picture is interpolated for the eye; under the pointer stands the number of the cell. The
+    scale of signed numbers is symmetric about zero.
 
     Args:
         attribution: from `explorer.attribution.attribute`.
-        strength: opacity of the map, 0 to 1.
+        look: None is the one that suits the method, `explorer.figures.overlay.usual`.
+        end: of the scale, to draw several maps alike; None: the map's own, at the look's percentile.
     """
+    look = look or usual(attribution)
     picture = attribution.picture
-    rows, columns = attribution.map.shape
-    drawn = Image.fromarray(attribution.map).resize(picture.size, Image.Resampling.BILINEAR)
-    values = np.asarray(drawn, dtype=np.float32)
-    sizes = np.abs(values)
-    end = float(np.percentile(sizes, 99.5)) or float(sizes.max()) or 1.0
-    unit = "pixel" if (columns, rows) == picture.size else f"cell of {rows}x{columns}"
+    values = numbers(attribution, look)
+    rows, columns = values.shape
+    end = end_of(values, look.percentile) if end is None else end
+    fine = (columns, rows) == picture.size
+    across, down = picture.width / columns, picture.height / rows  # pixels a cell
     heat = go.Heatmap(
-        z=values,
-        zmin=-end,
+        z=values.astype(np.float32),
+        x0=(across - 1) / 2,
+        dx=across,
+        y0=(down - 1) / 2,
+        dy=down,
+        zmin=0 if look.absolute else -end,
         zmax=end,
-        colorscale=SIGNED_SCALE,
-        opacity=strength,
+        zsmooth=False if fine else "best",
+        colorscale=[[place, f"rgba({r:g}, {g:g}, {b:g}, {a:g})"] for place, (r, g, b, a) in scale(look)],
+        opacity=look.strength,
         colorbar={
             "orientation": "h",
             "y": -0.02,
@@ -69,9 +75,10 @@ def attribution_chart(attribution: Attribution, strength: float = 0.8) -> go.Fig
             "lenmode": "pixels",
             "len": 320,
             "outlinewidth": 0,
-            "title": {"text": f"logits per {unit}", "side": "bottom"},
+            "title": {"text": unit_of(attribution, look).replace(" · ", "<br>"), "side": "bottom"},  # for telephones
         },
-        hovertemplate="x %{x}, y %{y}: %{z:.3g}<extra></extra>",
+        hovertemplate=("x %{x}, y %{y}" if fine else "cell around x %{x:.0f}, y %{y:.0f}")
+        + ": %{z:.3g}<extra></extra>",
     )
     axis = {"visible": False, "constrain": "domain"}
     axes: dict[str, Any] = {

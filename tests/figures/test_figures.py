@@ -19,6 +19,7 @@ from explorer.analysis.layers import layer_table, stage_table, totals
 from explorer.attribution import Attribution
 from explorer.figures.attribution import attribution_chart, prediction_chart
 from explorer.figures.layers import stage_chart
+from explorer.figures.overlay import Look, unit_of
 from explorer.figures.theme import ACCENT, KIND_COLOURS, OTHER_COLOUR, by_stage, config, exact, short
 
 NETS = ("resnet50", "cifar_resnet20", "vgg16", "googlenet", "mobilenet_v2", "densenet121")
@@ -120,22 +121,28 @@ def test_the_title_says_what_is_counted_and_stages_are_no_numbers(tables: dict[s
 # Attributions
 
 
-def explained(values: Any, width: int, height: int) -> Attribution:
-    """A map over a picture whose every pixel has another colour."""
+def explained(
+    values: Any, width: int, height: int, method: str = "grad_cam", against: int | None = None, **settings: Any
+) -> Attribution:
+    """A map, (rows, columns) or with channels before them, over a picture whose every pixel has another colour."""
     pixels = np.random.default_rng(0).integers(0, 256, (height, width, 3)).astype(np.uint8)
+    channels = np.asarray(values, dtype=np.float32)
     return Attribution(
         checkpoint="tiny",
-        method="grad_cam",
+        method=method,
         target=0,
         target_name="tench",
-        map=np.asarray(values, dtype=np.float32),
+        against=against,
+        against_name=None if against is None else "goldfish",
+        channels=channels if channels.ndim == 3 else channels[None],
         picture=Image.fromarray(pixels),
-        logit=1.0,
+        score=1.0,
         expected_sum=1.0,
         expected_sum_is="one",
-        delta=0.0,
+        sum=1.0,
         device="CPU",
         seconds=0.1,
+        settings=settings,
     )
 
 
@@ -143,16 +150,24 @@ def drawn(figure: go.Figure) -> NDArray[np.float32]:
     return np.asarray(figure.data[0].z)
 
 
-def test_the_map_lies_on_the_picture_pixel_on_pixel() -> None:
-    record = explained(np.arange(12).reshape(3, 4), 4, 3)
+@pytest.mark.parametrize(("rows", "columns"), [(3, 4), (1, 4), (3, 2), (1, 1)])
+def test_each_cell_of_the_map_lies_on_its_part_of_the_picture(rows: int, columns: int) -> None:
+    record = explained(np.arange(rows * columns).reshape(rows, columns), 4, 3)
     figure = attribution_chart(record)
     heat, image = figure.data[0], figure.layout.images[0]
     assert np.array_equal(drawn(figure), record.map)
-    assert (heat.x, heat.y) == (None, None)  # so cells are centred on 0, 1, 2 ...
+    assert (heat.dx, heat.dy) == (4 / columns, 3 / rows)
+    # The first cell begins where the picture does, half a pixel before the middle of its first pixel
+    assert (heat.x0 - heat.dx / 2, heat.y0 - heat.dy / 2) == (-0.5, -0.5)
     assert (image.xref, image.yref, image.xanchor, image.yanchor) == ("x", "y", None, None)  # its corner, left and top
     assert (image.x, image.y, image.sizex, image.sizey, image.sizing) == (-0.5, -0.5, 4, 3, "stretch")
     assert image.layer == "below"
     assert figure.layout.plot_bgcolor == "rgba(0, 0, 0, 0)"
+
+
+def test_coarse_maps_are_smooth_and_fine_ones_are_not() -> None:
+    assert attribution_chart(explained(np.ones((3, 4)), 4, 3)).data[0].zsmooth is False
+    assert attribution_chart(explained(np.ones((3, 2)), 4, 3)).data[0].zsmooth == "best"
 
 
 def test_the_axes_run_as_a_pictures_do_with_square_pixels() -> None:
@@ -186,10 +201,34 @@ def test_the_scale_is_symmetric_and_its_middle_lets_the_picture_through(values: 
     assert [colour.rstrip(")").split(", ")[-1] for colour in colours] == ["1", "0.65", "0", "0.65", "1"]
 
 
+def test_sizes_begin_at_0_with_the_upper_half_of_the_colours() -> None:
+    heat = attribution_chart(explained([[-2.0, 2.0]], 2, 1), Look(absolute=True)).data[0]
+    assert (heat.zmin, heat.zmax) == (0, 2)
+    assert heat.z.tolist() == [[2, 2]]
+    assert heat.colorscale == (
+        (0, "rgba(255, 255, 255, 0)"),
+        (0.5, "rgba(230, 159, 0, 0.65)"),
+        (1, "rgba(213, 94, 0, 1)"),
+    )
+
+
+def test_unless_told_a_method_whose_sign_says_nothing_is_drawn_by_its_sizes() -> None:
+    channels = [[[-3.0]], [[2.0]], [[1.0]]]
+    assert attribution_chart(explained(channels, 1, 1, "saliency")).data[0].z.tolist() == [[3]]
+    assert attribution_chart(explained(channels, 1, 1, "saliency"), Look()).data[0].z.tolist() == [[0]]
+    assert attribution_chart(explained(channels, 1, 1, "integrated_gradients")).data[0].z.tolist() == [[0]]
+
+
 def test_one_pixel_does_not_set_the_scale() -> None:
     values = np.ones((100, 100))
     values[50, 50] = 1e6
     assert attribution_chart(explained(values, 100, 100)).data[0].zmax == 1
+    assert attribution_chart(explained(values, 100, 100), Look(percentile=100)).data[0].zmax == 1e6
+
+
+def test_a_shared_scale_ends_where_it_is_told() -> None:
+    heat = attribution_chart(explained([[1.0, 2.0]], 2, 1), end=10.0).data[0]
+    assert (heat.zmin, heat.zmax) == (-10, 10)
 
 
 def test_a_map_that_is_nothing_but_a_few_pixels_is_scaled_to_them() -> None:
@@ -204,26 +243,39 @@ def test_a_map_of_zeros_is_drawn_as_nothing_on_a_scale_of_1() -> None:
     assert (figure.data[0].zmin, figure.data[0].zmax) == (-1, 1)
 
 
-@pytest.mark.parametrize(("row", "column"), [(0, 0), (0, 2), (1, 0), (1, 1)])
-def test_a_cell_of_a_coarse_map_covers_its_part_of_the_picture(row: int, column: int) -> None:
-    values = np.zeros((2, 3))
-    values[row, column] = 1
-    figure = attribution_chart(explained(values, 60, 20))
-    shown = drawn(figure)
-    assert shown.shape == (20, 60)
-    y, x = np.unravel_index(shown.argmax(), shown.shape)
-    assert (y // 10, x // 20) == (row, column)
-    assert shown[10 * row : 10 * row + 10, 20 * column : 20 * column + 20].mean() > 0.5
-    assert figure.data[0].colorbar.title.text == "logits per cell of 2x3"
+@pytest.mark.parametrize(
+    ("record", "look", "unit"),
+    [
+        (explained(np.ones((2, 3)), 60, 20), Look(), "logits · 2 x 3 cells"),
+        (explained(np.ones((3, 4)), 4, 3), Look(), "logits · 3 x 4 pixels"),
+        (explained(np.ones((3, 4)), 4, 3, against=1), Look(), "difference of logits · 3 x 4 pixels"),
+        (explained(np.ones((3, 3, 4)), 4, 3), Look(channel=2), "logits · 3 x 4 pixels, blue alone"),
+        (explained(np.ones((1, 3, 4)), 4, 3), Look(channel=2), "logits · 3 x 4 pixels"),
+        (explained(np.ones((3, 4)), 4, 3), Look(parts=2), "logits · means of superpixels"),
+        (explained(np.ones((3, 4)), 4, 3, "guided_backprop"), Look(), "no unit · 3 x 4 pixels"),
+        (explained(np.ones((3, 4)), 4, 3, "cam"), Look(), "logits, times cells · 3 x 4 pixels"),
+        (explained(np.ones((3, 4)), 4, 3, "feature_maps"), Look(), "activation · 3 x 4 pixels"),
+        (
+            explained(np.ones((3, 4)), 4, 3, "smooth_grad", of="saliency", taken="smoothgrad"),
+            Look(),
+            "logits per unit of normalised input · 3 x 4 pixels",
+        ),
+        (
+            explained(np.ones((3, 4)), 4, 3, "smooth_grad", of="input_x_gradient", taken="vargrad"),
+            Look(),
+            "(logits) squared · 3 x 4 pixels",
+        ),
+    ],
+)
+def test_the_colour_bar_says_what_a_number_is_and_how_many_there_are(
+    record: Attribution, look: Look, unit: str
+) -> None:
+    assert unit_of(record, look) == unit
+    assert attribution_chart(record, look).data[0].colorbar.title.text == unit.replace(" · ", "<br>")
 
 
-def test_a_constant_coarse_map_stays_constant() -> None:
-    np.testing.assert_allclose(drawn(attribution_chart(explained(np.full((7, 5), -2.5), 50, 70))), -2.5)
-
-
-def test_a_map_as_fine_as_the_picture_is_in_logits_per_pixel_and_strength_is_its_opacity() -> None:
-    figure = attribution_chart(explained(np.ones((3, 4)), 4, 3), strength=0.3)
-    assert figure.data[0].colorbar.title.text == "logits per pixel"
+def test_strength_is_the_opacity() -> None:
+    figure = attribution_chart(explained(np.ones((3, 4)), 4, 3), Look(strength=0.3))
     assert figure.data[0].opacity == 0.3
     json.loads(figure.to_json())
 

@@ -195,6 +195,14 @@ def measurements(kind: str, most: int) -> Callable[[Measurement], Any]:
     return functools.lru_cache(maxsize=most)(lambda measurement: measurement.measure())
 
 
+def own_measurements(kind: str, most: int) -> Callable[[Measurement], Any]:
+    """As `measurements`, but for this session alone and gone with it: of pictures and nets that are somebody's own."""
+    memory: Callable[[Measurement], Any] = st.session_state.setdefault(
+        f"measurements {kind}", functools.lru_cache(maxsize=most)(lambda measurement: measurement.measure())
+    )
+    return memory
+
+
 @st.cache_data(max_entries=16, show_spinner=False)
 def sample_picture(name: str) -> bytes:
     """One of scikit-image's pictures, as a PNG file."""

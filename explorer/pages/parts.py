@@ -79,11 +79,15 @@ def link_choice(key: str, known: Sequence[str]) -> None:
     wanted = st.session_state.setdefault(key, known[0])
     if wanted not in known:
         st.session_state[key] = known[0]
+        named = ", ".join(known[:_NAMED]) + (f" ... ({len(known):,} in all)" if len(known) > _NAMED else "")
         st.session_state[f"{key}_problem"] = (
-            f"{key} (={wanted[:60]}) of the link must be one of {', '.join(known)}; {known[0]} is shown instead."
+            f"{key} (={wanted[:60]}) of the link must be one of {named}; {known[0]} is shown instead."
         )
     if problem := st.session_state.get(f"{key}_problem"):
         st.warning(plain(problem), icon=":material/link_off:")
+
+
+_NAMED = 30  # in the sentence above
 
 
 def chosen_by_hand(key: str) -> None:

@@ -36,6 +36,14 @@ _OF_PAGES = {
     "flow": ("gradient_flow",),
     "lab": ("degradation",),
     "lesson": ("degradation",),
+    "look": ("attribution",),
+    "checkpoint": ("attribution",),
+    "sample": ("attribution",),
+    "crop": ("attribution",),
+    "target": ("attribution",),
+    "against": ("attribution",),
+    "method": ("attribution",),
+    "settings": ("attribution",),
 }
 _FOREIGN = ("utm_", "fbclid", "gclid", "mc_")  # what mail and social sites append to a link that somebody shares
 
@@ -65,10 +73,17 @@ def share(page: str) -> None:
     except SpecError:
         return  # the page that needs the net says why there is none
     link |= {
-        key: st.session_state[key] for key, pages in _OF_PAGES.items() if page in pages and key in st.session_state
+        key: st.session_state[key]
+        for key, pages in _OF_PAGES.items()
+        if page in pages and st.session_state.get(key) and not (key == "sample" and _own_picture())
     }
     if _as_lists(link) != {key: st.query_params.get_all(key) for key in st.query_params}:
         st.query_params.from_dict(link)
+
+
+def _own_picture() -> bool:
+    """Whether the picture is the person's: a sample that they looked at before is then no part of the link."""
+    return st.session_state.get("picture_source", "Sample") != "Sample"
 
 
 def _as_lists(link: Mapping[str, str | list[str]]) -> dict[str, list[str]]:

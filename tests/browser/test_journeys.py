@@ -1,19 +1,14 @@
 """Whole journeys of a person, in a real browser."""
 
-import io
 import re
 import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import pytest
-from numpy.typing import NDArray
-from PIL import Image
 from playwright.sync_api import Browser, Locator, Page, expect
-from skimage import data
 
 from explorer.analysis.layers import layer_table
 from explorer.spec import PRESETS, ResNetSpec
@@ -185,69 +180,6 @@ def test_the_exported_source_runs_without_this_package(page: Page, address: str,
     download.value.save_as(file)
     run = subprocess.run([sys.executable, "-I", file], capture_output=True, text=True, cwd=tmp_path, check=True)
     assert count(replace(PRESETS["resnet18"], attention="se", num_classes=7)) in run.stdout
-
-
-def open_attribution(page: Page, address: str) -> None:
-    page.goto(f"{address}/attribution")
-    expect(page.get_by_role("heading", name="Attribution")).to_be_visible()
-
-
-def png(pixels: NDArray[np.uint8]) -> bytes:
-    buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, "PNG")
-    return buffer.getvalue()
-
-
-def upload(page: Page, name: str, content: bytes) -> None:
-    page.get_by_role("radio", name="Upload").click()
-    page.get_by_test_id("stFileUploader").locator("input").set_input_files(
-        [{"name": name, "mimeType": "image/png", "buffer": content}]
-    )
-
-
-def test_a_photo_is_uploaded_predicted_and_explained(page: Page, address: str) -> None:
-    open_attribution(page, address)
-    upload(page, "cup.png", png(data.coffee()))
-    charts = page.get_by_test_id("stPlotlyChart")
-    expect(charts.first).to_contain_text("espresso 95")
-    expect(charts.nth(1).locator(".heatmaplayer image")).to_have_count(1)
-    expect(page.get_by_text("Grad-CAM for espresso")).to_be_visible()
-    page.get_by_role("radio", name="Integrated Gradients").click()
-    expect(page.get_by_text("Integrated Gradients for espresso")).to_be_visible()
-    expect(charts.nth(1).locator(".heatmaplayer image")).to_have_count(1)
-    expect(charts.nth(1)).to_contain_text("logits per pixel")
-
-
-def test_a_text_named_png_is_a_sentence(page: Page, address: str) -> None:
-    open_attribution(page, address)
-    upload(page, "photo.png", b"This is a text.")
-    expect(page.get_by_test_id("stAlert")).to_contain_text("photo.png")
-    expect(page.get_by_text("Traceback")).to_have_count(0)
-
-
-def test_a_long_run_is_cancelled(page: Page, address: str) -> None:
-    open_attribution(page, address)
-    expect(page.get_by_text("Grad-CAM for espresso")).to_be_visible()
-    page.get_by_role("radio", name="Integrated Gradients").click()
-    press(page, "Steps", "End")
-    expect(page.get_by_role("progressbar")).to_be_visible()
-    page.get_by_role("button", name="Cancel").click()
-    expect(page.get_by_text("This run was cancelled.")).to_be_visible()
-
-
-def test_two_sessions_at_once_get_their_own_answers(browser: Browser, address: str) -> None:
-    pictures = {"cup.png": (data.coffee(), "espresso"), "rocket.png": (data.rocket(), "missile")}
-    pages = {}
-    for name, (pixels, _) in pictures.items():
-        pages[name] = browser.new_context().new_page()
-        open_attribution(pages[name], address)
-        upload(pages[name], name, png(pixels))
-    for page in pages.values():
-        page.get_by_role("radio", name="Integrated Gradients").click()
-    for name, (_, label) in pictures.items():
-        expect(pages[name].get_by_test_id("stPlotlyChart").first).to_contain_text(label)
-        expect(pages[name].get_by_text(f"Integrated Gradients for {label}")).to_be_visible()
-        pages[name].context.close()
 
 
 @pytest.mark.parametrize(("width", "theme"), [(390, "light"), (390, "dark"), (1440, "dark")])

@@ -25,6 +25,10 @@ def has_measures(app: AppTest) -> bool:
     return [metric.label for metric in app.metric] == ["Logit", "Sum of the map", "Convergence delta"]
 
 
+def choose_method(app: AppTest, name: str) -> AppTest:
+    return app.selectbox(key="method").set_value(name).run()
+
+
 def has_button(app: AppTest, label: str) -> bool:
     return any(button.label == label for button in app.button)
 
@@ -46,7 +50,7 @@ def long_runs(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
     ends: list[str] = []
     over = threading.Event()
 
-    def endless(*question: object, report: Callable[[float, str], None]) -> None:
+    def endless(*question: object, report: Callable[[float, str], None], **more: object) -> None:
         try:
             while not over.wait(0.01):
                 report(0.5, "Half-way")
@@ -54,7 +58,8 @@ def long_runs(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
             ends.append(type(end).__name__)
             raise
 
-    monkeypatch.setattr("explorer.attribution.attribute", endless)
+    cached.measurements.clear()  # else a map that another test made is there at once
+    monkeypatch.setattr("explorer.pages.attribution_sections.explaining.attribute", endless)
     yield ends
     over.set()
 
@@ -72,8 +77,8 @@ def test_a_sample_is_predicted_and_explained_at_once() -> None:
 
 def test_integrated_gradients_show_how_far_they_are_from_adding_up() -> None:
     app = until(start(), has_measures)
-    app.segmented_control(key="method").set_value("integrated_gradients").run()
-    app.slider(key="steps").set_value(10).run()
+    choose_method(app, "integrated_gradients")
+    app.slider(key="set_integrated_gradients_steps").set_value(10).run()
     until(app, has_measures)
     logit, total, delta = (float(metric.value) for metric in app.metric)
     assert logit == pytest.approx(11.41, abs=0.05)
@@ -85,7 +90,7 @@ def test_integrated_gradients_show_how_far_they_are_from_adding_up() -> None:
 
 def test_any_class_can_be_explained() -> None:
     app = until(start(), has_measures)
-    app.selectbox(key="target").set_value(968).run()
+    app.selectbox(key="target").set_value("968").run()
     until(app, lambda app: "for cup" in " ".join(caption.value for caption in app.caption))
     assert float(app.metric[0].value) == pytest.approx(7.27, abs=0.05)
 
@@ -145,7 +150,7 @@ def test_a_run_shows_its_progress_and_can_be_cancelled_and_run_again(long_runs: 
 
 def test_a_new_question_cancels_the_old_run(long_runs: list[str]) -> None:
     app = until(start(), lambda app: has_button(app, "Cancel") and app.get("progress")[0].proto.text.startswith("Half"))
-    app.selectbox(key="target").set_value(3).run()
+    app.selectbox(key="target").set_value("3").run()
     until(app, lambda app: long_runs == ["Cancelled"])
 
 
@@ -165,7 +170,8 @@ def test_a_failed_run_can_be_run_again(monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(*question: object, **options: object) -> None:
         raise ZeroDivisionError("secret detail")
 
-    monkeypatch.setattr("explorer.attribution.attribute", broken)
+    cached.measurements.clear()
+    monkeypatch.setattr("explorer.pages.attribution_sections.explaining.attribute", broken)
     app = until(start(), lambda app: app.error)
     assert "secret" not in app.error[0].value
     monkeypatch.undo()
@@ -176,18 +182,18 @@ def test_a_failed_run_can_be_run_again(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_what_was_chosen_outlives_another_page_and_a_bad_upload() -> None:
     app = until(start(), has_measures)
-    app.segmented_control(key="method").set_value("integrated_gradients").run()
-    app.slider(key="steps").set_value(20).run()
+    choose_method(app, "integrated_gradients")
+    app.slider(key="set_integrated_gradients_steps").set_value(20).run()
     app.selectbox(key="sample").set_value("rocket").run()
     app.switch_page("explorer/pages/build.py").run()
     app.switch_page("explorer/pages/attribution.py").run()
     until(app, has_measures)
     assert app.selectbox(key="sample").value == "rocket"
-    assert app.slider(key="steps").value == 20
+    assert app.slider(key="set_integrated_gradients_steps").value == 20
     upload(app, "note.png", b"I am a text")
     app.segmented_control(key="picture_source").set_value("Sample").run()
     until(app, has_measures)
-    assert app.segmented_control(key="method").value == "integrated_gradients"
+    assert app.selectbox(key="method").value == "integrated_gradients"
 
 
 def test_an_upload_outlives_another_page() -> None:

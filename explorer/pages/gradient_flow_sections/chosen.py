@@ -281,12 +281,12 @@ def _images(trained: bool) -> Images:
 def _uploaded() -> Images:
     uploads: Sequence[st.runtime.uploaded_file_manager.UploadedFile] = st.file_uploader(
         "Your pictures",
-        ["png", "jpg", "jpeg", "webp", "gif", "bmp", "tif", "tiff"],
+        pictures.TYPES,
         accept_multiple_files=True,
         key="flow_upload",
         max_upload_size=MAX_BYTES // 1_000_000,
-        help=f"Up to {_MOST_PICTURES}: PNG, JPEG, WebP, GIF, BMP or TIFF, up to 20 MB and 40 megapixels each. They "
-        "stay in this session's memory.",
+        help=f"Up to {_MOST_PICTURES}: PNG, JPEG, WebP, GIF, BMP, TIFF or AVIF, up to 20 MB and 40 megapixels each. "
+        "They stay in this session's memory.",
     )
     if uploads:
         name = " ".join(upload.file_id for upload in uploads[:_MOST_PICTURES])

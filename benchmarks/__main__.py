@@ -2,9 +2,9 @@
 
 import sys
 
-from benchmarks import compare, effective, fields, imports, slider, tables, training
+from benchmarks import attribution, compare, effective, fields, imports, slider, tables, training
 
-TABLES = (imports, tables, compare, fields, effective, training, slider)
+TABLES = (imports, tables, compare, fields, effective, attribution, training, slider)
 ALL = {module.__name__.rpartition(".")[2]: module for module in TABLES}
 
 for name in sys.argv[1:] or ALL:

@@ -18,7 +18,7 @@ Numbers = NDArray[np.float64]
 def view(found: Attribution) -> Numbers:
     """(rows, columns): the channels added up; where the method's sign says nothing, the largest of their sizes."""
     channels = found.channels.astype(np.float64)
-    seen: Numbers = channels.sum(0) if METHODS[found.method].signed else np.abs(channels).max(0)
+    seen: Numbers = channels.sum(0) if found.signed else np.abs(channels).max(0)
     return seen
 
 

@@ -70,7 +70,7 @@ def assess(
         first, second, third = (replace(subject, report=within(subject.report, *each)) for each in pairwise(ends))
         return Measures(
             delta=found.delta,
-            order=measures.order(first, _map(found), METHODS[found.method].signed, filled),
+            order=measures.order(first, _map(found), found.signed, filled),
             filled=filled,
             infidelity=measures.unfaithful(second, _map(found), found.method, settings),
             max_sensitivity=measures.sensitivity(third, found.method, settings),

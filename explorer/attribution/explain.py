@@ -68,6 +68,11 @@ class Attribution:
         return total
 
     @property
+    def signed(self) -> bool:
+        """Whether above 0 speaks for the class and below against it; else it is the size that counts."""
+        return METHODS[self.method].signed(self.settings)
+
+    @property
     def delta(self) -> float | None:
         """How far the sum is from what it should be; Captum's convergence delta."""
         return None if self.expected_sum is None else self.sum - self.expected_sum

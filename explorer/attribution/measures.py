@@ -298,7 +298,7 @@ def randomised(subject: Subject, method: str, settings: Settings, found: Map, se
         two is the same everywhere; `map`, (rows, columns).
     """
     private = copy.deepcopy(subject.network)
-    signed = METHODS[method].signed
+    signed = METHODS[method].signed(settings)
     before = found.view(signed)
     rows: list[dict[str, Any]] = [{"part": "trained", "rank": 1.0, "map": before.numpy()}]
     parts = _parts(private, subject.x)[::-1]

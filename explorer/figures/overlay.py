@@ -53,7 +53,7 @@ class Look:
 
 def usual(attribution: Attribution) -> Look:
     """The look that suits its method: signed numbers where the sign says something, else sizes."""
-    return Look(absolute=not METHODS[attribution.method].signed)
+    return Look(absolute=not attribution.signed)
 
 
 def numbers(attribution: Attribution, look: Look) -> Numbers:
@@ -66,7 +66,7 @@ def numbers(attribution: Attribution, look: Look) -> Numbers:
     if look.channel is not None and look.channel < len(channels):
         channels = channels[look.channel : look.channel + 1]
     if look.absolute:
-        found = np.abs(channels.sum(0)) if METHODS[attribution.method].signed else np.abs(channels).max(0)
+        found = np.abs(channels.sum(0)) if attribution.signed else np.abs(channels).max(0)
     else:
         found = channels.sum(0)
     return found if look.parts == 0 else _by_parts(found, attribution.picture, look.parts)

@@ -7,7 +7,7 @@ import pandas as pd
 import plotly.graph_objects as go
 from PIL import Image, ImageDraw
 
-from explorer.attribution import METHODS, Attribution
+from explorer.attribution import Attribution
 from explorer.attribution.planted import SIGN
 from explorer.figures.overlay import Look, overlay
 from explorer.figures.theme import ACCENT, OTHER_COLOUR, SERIES_COLOURS, layout
@@ -73,7 +73,7 @@ def _bars(count: int, title: str, ends: list[float], line: float, word: str) -> 
 
 def pair(maps: Sequence[Attribution], corners: Sequence[Corner]) -> Image.Image:
     """The maps for both signs beside each other, six times as large, each with a frame around the sign asked for."""
-    drawn = [overlay(found, Look(absolute=not METHODS[found.method].signed), times=_TIMES) for found in maps]
+    drawn = [overlay(found, Look(absolute=not found.signed), times=_TIMES) for found in maps]
     framed = [_frame(each, corner, "black") for each, corner in zip(drawn, corners, strict=True)]
     wide, high = framed[0].size
     both = Image.new("RGB", (2 * wide + _TIMES, high), "white")

@@ -9,7 +9,7 @@ import pandas as pd
 import plotly.graph_objects as go
 from PIL import Image
 
-from explorer.attribution import METHODS, Attribution
+from explorer.attribution import Attribution
 from explorer.attribution.measures import Order
 from explorer.figures.overlay import Look, overlay
 from explorer.figures.theme import ACCENT, OTHER_COLOUR, SERIES_COLOURS, layout
@@ -100,7 +100,7 @@ def drawn_pictures(table: pd.DataFrame, attribution: Attribution, look: Look) ->
         table: from `explorer.attribution.draw_anew`.
         attribution: the map that was measured.
     """
-    if not METHODS[attribution.method].signed:  # the table holds sizes
+    if not attribution.signed:  # the table holds sizes
         look = replace(look, absolute=True)
     titles = _names(table["part"])
     maps = [replace(attribution, channels=np.asarray(each, dtype=np.float32)[None]) for each in table["map"]]

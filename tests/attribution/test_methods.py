@@ -342,3 +342,16 @@ def test_no_warning_is_drawn_from_captum(subject: Subject) -> None:
         warnings.simplefilter("error")
         for method in ("integrated_gradients", "gradient_shap", "occlusion", "shapley", "kernel_shap", "lime"):
             explained(subject, method)
+
+
+@pytest.mark.parametrize(
+    ("given", "signed"),
+    [
+        ({"of": "saliency"}, False),
+        ({"of": "input_x_gradient"}, True),
+        ({"of": "input_x_gradient", "taken": "vargrad"}, False),
+        ({"of": "guided_backprop"}, False),
+    ],
+)
+def test_a_mean_of_maps_has_the_sign_of_these(given: dict[str, str], signed: bool) -> None:
+    assert METHODS["smooth_grad"].signed(settings("smooth_grad", **given)) is signed

@@ -110,7 +110,7 @@ GRADIENTS = (
         unit="score per unit of normalised input",
         explain=saliency,
         cost=lambda settings, side: _ONCE,
-        signed=False,
+        signed=lambda settings: False,
     ),
     Method(
         name="input_x_gradient",
@@ -133,7 +133,7 @@ GRADIENTS = (
         unit="as of the map that is averaged",
         explain=smoothed,
         cost=lambda settings, side: (settings["samples"], settings["samples"]),
-        signed=False,
+        signed=lambda settings: settings.get("of") == "input_x_gradient" and settings["taken"] == "smoothgrad",
         parameters=(
             Parameter(
                 "of",
@@ -177,7 +177,7 @@ GRADIENTS = (
         unit="none",
         explain=guided_backprop,
         cost=lambda settings, side: _ONCE,
-        signed=False,
+        signed=lambda settings: False,
         hooked=True,
         warning=_GUIDED,
     ),
@@ -191,7 +191,7 @@ GRADIENTS = (
         unit="none",
         explain=deconvolution,
         cost=lambda settings, side: _ONCE,
-        signed=False,
+        signed=lambda settings: False,
         hooked=True,
         warning=_DECONVOLUTION,
     ),

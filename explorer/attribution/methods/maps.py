@@ -150,7 +150,7 @@ MAPS = (
         unit="none",
         explain=guided_grad_cam,
         cost=lambda settings, side: (2, 2),
-        signed=False,
+        signed=lambda settings: False,
         parameters=(LAYER,),
         hooked=True,
         warning="Which region it shows is Grad-CAM's and depends on the class; the detail inside is Guided "
@@ -165,7 +165,7 @@ MAPS = (
         unit="activation",
         explain=feature_maps,
         cost=lambda settings, side: (1, 0),
-        signed=False,
+        signed=lambda settings: False,
         parameters=(LAYER, Parameter("channel", "Channel", "From 1; 0 is the mean over all.", 0, 0, 4096)),
     ),
 )

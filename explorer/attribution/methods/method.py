@@ -27,7 +27,8 @@ class Method:
         explain: how it is done. cost: see `passes`.
         parameters: what can be set; `layer` is any module of the network that returns maps.
         hooked: whether it changes how ReLUs hand gradients on, and so needs the network made ready for that.
-        signed: whether above 0 speaks for the class and below against it; else it is the size that counts.
+        signed: whether above 0 speaks for the class and below against it, with these settings; else it is the size
+            that counts.
         warning: what must be known before its maps are believed.
         by_side: settings in pixels, whose defaults are these parts of the side that the network sees.
     """
@@ -42,7 +43,7 @@ class Method:
     cost: Callable[[Settings, int], tuple[int, int]]
     parameters: tuple[Parameter, ...] = ()
     hooked: bool = False
-    signed: bool = True
+    signed: Callable[[Mapping[str, Any]], bool] = lambda settings: True
     warning: str | None = None
     by_side: Mapping[str, float] = field(default_factory=dict)
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 import streamlit as st
 from PIL import Image
 
-from explorer.attribution import METHODS, Attribution
+from explorer.attribution import Attribution
 from explorer.figures.overlay import Look, png
 from explorer.figures.side_by_side import Panel, montage
 from explorer.pages import parts
@@ -18,11 +18,10 @@ A_ROW = 4
 
 def looks(found: Mapping[str, Attribution]) -> dict[str, Look]:
     """Draw how maps are shown; for each of these its look, with or without sign as its method means it."""
-    methods = [METHODS[each.method] for each in found.values()]
-    common = controls.look(methods[0])
+    common = controls.look(True)
     if st.session_state["sign"] != "method":
         return dict.fromkeys(found, common)
-    return {title: replace(common, absolute=not each.signed) for title, each in zip(found, methods, strict=True)}
+    return {title: replace(common, absolute=not each.signed) for title, each in found.items()}
 
 
 def together(key: str, usual: bool) -> bool:

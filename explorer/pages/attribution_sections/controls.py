@@ -80,10 +80,11 @@ def settings_of(chosen: Method, trained: Trained) -> dict[str, Any]:
     return {each.name: state.get(_key(chosen, each, trained), each.default) for each in parameters(chosen, trained)}
 
 
-def look(chosen: Method, found: Attribution | None = None) -> Look:
+def look(signed: bool, found: Attribution | None = None) -> Look:
     """Draw how maps are shown; no number changes.
 
     Args:
+        signed: whether the numbers' sign says something.
         found: the map, if there is one alone; its channels can then be chosen.
     """
     with st.popover("View", icon=":material/palette:", help="How the map is drawn; none of its numbers changes."):
@@ -148,7 +149,7 @@ def look(chosen: Method, found: Attribution | None = None) -> Look:
                 persist_state="session",
                 help="One colour channel of the picture alone; none chosen: all three added up.",
             )
-    absolute = not chosen.signed if sign == "method" else sign == "size"
+    absolute = not signed if sign == "method" else sign == "size"
     return Look(strength, absolute, colours, percentile, channel, parts_shown)
 
 

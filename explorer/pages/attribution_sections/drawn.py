@@ -26,7 +26,7 @@ def show(asked: Asked) -> None:
     with left:
         chosen = explaining.choose(asked)
         found = explaining.explained(asked, chosen)
-        look = controls.look(chosen.method)
+        look = controls.look(chosen.signed)
     if found is None:
         return
     with right:

@@ -22,6 +22,11 @@ class Chosen:
     settings: Mapping[str, Any]
 
     @property
+    def signed(self) -> bool:
+        """Whether the sign of the map's numbers says something."""
+        return self.method.signed(self.settings)
+
+    @property
     def key(self) -> tuple[object, ...]:
         """What a map depends on besides what was asked."""
         return self.method.name, tuple(self.settings.items())

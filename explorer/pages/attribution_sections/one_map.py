@@ -22,7 +22,7 @@ def show(asked: Asked) -> None:
     with right:
         found = explaining.explained(asked, chosen)
     with view:
-        look = controls.look(chosen.method, found)
+        look = controls.look(chosen.signed, found)
         if found is not None and found.baseline is not None:
             st.image(
                 found.baseline, "The baseline, as the net takes it", width=112, alt="What the picture is compared with"
@@ -49,7 +49,7 @@ def _drawn(found: Attribution, look: Look) -> None:
 def _reading(found: Attribution, look: Look) -> str:
     if look.absolute:
         sides = "stronger colours are larger numbers, whatever their sign."
-    elif METHODS[found.method].signed and look.colours == "signed":
+    elif found.signed and look.colours == "signed":
         sides = "orange speaks for the class, blue against it."
         if found.against_name is not None:
             sides = f"orange speaks for {plain(found.target_name)}, blue for {plain(found.against_name)}."

@@ -48,7 +48,7 @@ def show(asked: Asked) -> None:
     left, right = st.columns([4, 8])
     with left:
         chosen = explaining.choose(asked)
-        look = controls.look(chosen.method)
+        look = controls.look(chosen.signed)
         more = st.multiselect(
             "More methods",
             [name for name in METHODS if name != chosen.method.name],

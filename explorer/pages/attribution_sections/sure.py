@@ -33,7 +33,7 @@ def show(asked: Asked) -> None:
         found = explaining.explained(asked, chosen)
         if found is not None:
             st.plotly_chart(
-                attribution_chart(found, controls.look(chosen.method, found)),
+                attribution_chart(found, controls.look(chosen.signed, found)),
                 key="sure_overlay",
                 config=config(f"{found.method}_{found.target_name}", "png"),
                 alt=f"Heat map of {METHODS[found.method].title} for {explaining.about(found)} over the picture",
@@ -42,11 +42,10 @@ def show(asked: Asked) -> None:
         return
     with right:
         one_map.measures(found)
-        filled: Baseline = st.segmented_control(
+        filled: Baseline = st.selectbox(
             "Pixels that are taken away become",
             _FILLERS,
-            default="blur",
-            required=True,
+            index=_FILLERS.index("blur"),
             format_func=BASELINES.__getitem__,
             key="sure_filled",
             persist_state="session",

@@ -18,7 +18,7 @@ def start_default(page: Page) -> None:
 
 
 def line(page: Page, net: str) -> Locator:
-    return page.get_by_test_id("stProgress").filter(has_text=net)
+    return page.get_by_test_id("stProgress").filter(has_text=net).first  # while the page is redrawn there may be two
 
 
 def points(page: Page) -> int:

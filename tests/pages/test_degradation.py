@@ -391,7 +391,7 @@ def test_a_run_that_diverges_is_a_result(held: list[Held]) -> None:
 def test_a_run_that_fails_says_why(error: Exception, said: str, caplog: pytest.LogCaptureFixture) -> None:
     Held.fails = error
     app = press(start(), "lab_default")
-    until(app, lambda app: len(app.error) == 4)
+    until(app, lambda app: len(app.error) == 4).run()  # the lines may have been drawn before the errors were there
     assert all(said in message.value.replace("\\", "") for message in app.error)
     assert all("failed at step 0 of 400" in line for line in lines(app))
     assert not charts(app)

@@ -133,8 +133,9 @@ class Trial:
 
 def _pump(stream: IO[bytes], put: Callable[[bytes | None], object]) -> None:
     """Hand on each line, and None at the end."""
-    for line in stream:
-        put(line)
+    with contextlib.suppress(OSError, ValueError):  # it may be closed meanwhile, as its process was stopped
+        for line in stream:
+            put(line)
     put(None)
 
 

@@ -47,12 +47,14 @@ def square(page: Page) -> Locator:
 
 def test_a_photo_is_taken_and_predicted(camera: Page, address: str) -> None:
     open_page(camera, address, "Camera")
+    camera.wait_for_function("document.querySelector('video')?.currentTime > 1")  # its first frames may be black
     camera.get_by_role("button", name="Take Photo").click()
     expect(predictions(camera)).to_contain_text("%")
     seen = camera.get_by_test_id("stImage").filter(has_text="As the net sees it").locator("img")
     expect(seen).to_be_visible()
     green = seen.evaluate(
-        """image => {
+        """async image => {
+            await image.decode();
             const canvas = document.createElement("canvas");
             canvas.width = canvas.height = 1;
             canvas.getContext("2d").drawImage(image, 0, 0, 1, 1);

@@ -1,6 +1,7 @@
 """A run in a process of its own is the run."""
 
 import dataclasses
+import io
 import os
 import subprocess
 import sys
@@ -162,3 +163,16 @@ def test_progress_without_a_queue() -> None:
     trial = Trial(RECIPE)
     trial.work(Progress())
     assert trial.finished
+
+
+def test_a_reader_whose_stream_is_closed_says_that_it_has_ended() -> None:
+    class Stopped(io.BytesIO):
+        def __next__(self) -> bytes:
+            line = super().__next__()
+            if line == b"two\n":
+                self.close()
+            return line
+
+    lines: list[bytes | None] = []
+    apart._pump(Stopped(b"one\ntwo\nthree\n"), lines.append)
+    assert lines == [b"one\n", b"two\n", None]

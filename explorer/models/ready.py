@@ -62,7 +62,7 @@ def ready(network: nn.Module, example: Tensor) -> nn.Module:
         return made
     with evaluating(network):
         try:
-            graph = _Tracer().trace(network)
+            graph = Tracer().trace(network)
         except Exception as error:  # a network of others may fail in any way
             raise NotReady(
                 f"{type(network).__name__} cannot be traced, so that its ReLUs cannot be told apart; choose a method "
@@ -78,10 +78,11 @@ def ready(network: nn.Module, example: Tensor) -> nn.Module:
 _MADE: WeakKeyDictionary[nn.Module, tuple[nn.Module, Callable[[], None]]] = WeakKeyDictionary()
 
 
-class _Tracer(fx.Tracer):
+class Tracer(fx.Tracer):
     """Follows every module down to those that hold no other; these may branch by sizes, as timm's convolutions do."""
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
+        """Whether it is one step of the graph."""
         return not any(True for _ in m.children())
 
 

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from explorer.attribution.subject import Score, Subject
 from explorer.models.observe import forwarding
-from explorer.models.ready import _Tracer
+from explorer.models.ready import Tracer
 
 
 @contextmanager
@@ -56,7 +56,7 @@ def folded(network: nn.Module) -> Iterator[None]:
 _PAIRS: WeakKeyDictionary[nn.Module, list[tuple[str, str]]] = WeakKeyDictionary()
 
 
-class _Whole(_Tracer):
+class _Whole(Tracer):
     """Batch norm as one module, that of timm too, which holds others."""
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:

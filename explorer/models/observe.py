@@ -1,5 +1,6 @@
 """Borrowing a model: whatever is changed on it is given back, and a shared one is lent to one borrower at a time."""
 
+from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -44,7 +45,7 @@ def forwarding(forwards: Iterable[tuple[nn.Module, Callable[..., Any]]]) -> Iter
         for module, forward in forwards:
             state = vars(module)
             before.append((state, {name: state[name] for name in _CALLED if name in state}))
-            state.update(forward=forward, _forward_hooks={}, _forward_pre_hooks={})
+            state.update(forward=forward, _forward_hooks=OrderedDict(), _forward_pre_hooks=OrderedDict())
         yield
     finally:
         for state, own in before:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from explorer.attribution.methods.folding import passing
 from explorer.attribution.methods.gradients import SEED
 from explorer.attribution.methods.method import Method, Settings
+from explorer.attribution.methods.nearby import Nearby
 from explorer.attribution.methods.paths import BASELINE
 from explorer.attribution.parameters import Parameter
 from explorer.attribution.subject import Baseline, Map, Score, Subject, repeatable, segments
@@ -33,6 +34,7 @@ def occlusion(subject: Subject, settings: Settings) -> Map:
     count = _places(height, side, stride) * _places(width, side, stride)
     score = subject.score("Occlusion", count + 1)
     with passing(subject, score) as at_once, torch.inference_mode():
+        score.network = Nearby(score.network, subject.x)
         found = Occlusion(_Without(subject, score, settings["baseline"])).attribute(
             torch.ones(1, 1, height, width, device=subject.x.device),
             (1, side, side),
@@ -52,6 +54,7 @@ def feature_ablation(subject: Subject, settings: Settings) -> Map:
     parts, count = _parts(subject, settings)
     score = subject.score("Feature ablation", count + 1)
     with passing(subject, score) as at_once, torch.inference_mode():
+        score.network = Nearby(score.network, subject.x)
         found = FeatureAblation(_Without(subject, score, settings["baseline"], parts)).attribute(
             torch.ones(1, count, device=subject.x.device), perturbations_per_eval=min(count, at_once)
         )

@@ -4,8 +4,9 @@ import torch
 from PIL import Image
 from torch import nn
 
-from explorer.models.checkpoints import Checkpoint, Preprocessing, Trained
+from explorer.models.checkpoints import Checkpoint, Trained
 from explorer.models.observe import Shared, seeded
+from explorer.models.preprocessing import Preprocessing
 from explorer.models.resnet import ResNet, build
 from explorer.spec import Activation, ResNetSpec
 

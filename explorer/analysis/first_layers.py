@@ -9,8 +9,8 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from explorer.models.checkpoints import Preprocessing
 from explorer.models.historic import AlexNet2012
+from explorer.models.preprocessing import Preprocessing
 
 SIDE = 227  # pixels, of the square that the net takes
 PLACES = 55  # rows and columns of the first convolution's map

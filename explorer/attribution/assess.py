@@ -18,7 +18,8 @@ from explorer.attribution.posing import posed
 from explorer.attribution.subject import BASELINES, Baseline, Map, Subject
 from explorer.errors import Refusal
 from explorer.models import checkpoints
-from explorer.models.checkpoints import Box, Report, Trained
+from explorer.models.checkpoints import Report, Trained
+from explorer.models.preprocessing import Box
 
 
 @dataclass(frozen=True)

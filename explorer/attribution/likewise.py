@@ -8,7 +8,8 @@ from PIL import Image
 
 from explorer.attribution.methods import Method
 from explorer.attribution.posing import parameters
-from explorer.models.checkpoints import Box, Checkpoint, Trained
+from explorer.models.checkpoints import Checkpoint, Trained
+from explorer.models.preprocessing import Box
 
 _IN_PIXELS = ("window", "stride")  # of settings
 

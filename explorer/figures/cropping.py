@@ -10,7 +10,7 @@ from PIL import Image
 
 from explorer.figures.pictures import below
 from explorer.figures.theme import ACCENT, layout
-from explorer.models.checkpoints import Box, Preprocessing
+from explorer.models.preprocessing import Box, Preprocessing
 
 STEP = 0.5  # percent
 LEAST = 10.0  # percent of the shorter side: less is a few pixels of most photos

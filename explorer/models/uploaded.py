@@ -29,13 +29,13 @@ from explorer.models.checkpoints import (
     IMAGENET_MEAN,
     IMAGENET_STD,
     Checkpoint,
-    Preprocessing,
     Trained,
     empty,
     fill,
     shared,
 )
 from explorer.models.device import best_device
+from explorer.models.preprocessing import Preprocessing
 from explorer.spec import ResNetSpec
 
 MAX_BYTES = 250_000_000  # of the file; ResNet-152 in float32 has 241 million

@@ -5,8 +5,9 @@ from pathlib import Path
 import torch
 
 from explorer.errors import Refusal
-from explorer.models.checkpoints import Preprocessing, Trained, empty, fill, shared
+from explorer.models.checkpoints import Trained, empty, fill, shared
 from explorer.models.device import best_device
+from explorer.models.preprocessing import Preprocessing
 from explorer.models.uploaded import checkpoint_of, plain_name
 from explorer.training import apart
 from explorer.training.apart import Trial

@@ -8,7 +8,8 @@ from PIL import Image
 from explorer.attribution import METHODS
 from explorer.attribution.likewise import likewise
 from explorer.models import checkpoints
-from explorer.models.checkpoints import Box, Trained
+from explorer.models.checkpoints import Trained
+from explorer.models.preprocessing import Box
 
 PICTURE = Image.new("RGB", (600, 400))
 CAT, DOG = 3, 5

@@ -30,7 +30,8 @@ from explorer.attribution.parameters import checked
 from explorer.attribution.subject import BASELINES, Map, Subject
 from explorer.errors import Refusal
 from explorer.models import zoo
-from explorer.models.checkpoints import Checkpoint, Preprocessing
+from explorer.models.checkpoints import Checkpoint
+from explorer.models.preprocessing import Preprocessing
 from explorer.models.ready import ready
 from explorer.models.resnet import build
 from explorer.spec import ResNetSpec
@@ -240,9 +241,11 @@ def test_as_many_images_pass_as_a_method_says_and_each_batch_is_told(
     subject: Subject, method: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(subjects, "_free", lambda device: 3.5 * subjects._cost(subject.network, subject.x).bytes / 0.3)
+    explained(subject, method)  # what the network is like is measured once
     told: list[tuple[float, str]] = []
     sizes: list[int] = []
-    hook = subject.network.register_forward_pre_hook(lambda module, inputs: sizes.append(len(inputs[0])))
+    # At its end: the first layers are run less often, or on a patch
+    hook = subject.network.fc.register_forward_pre_hook(lambda module, inputs: sizes.append(len(inputs[0])))  # type: ignore[union-attr]
     explained(replace(subject, report=lambda fraction, text: told.append((fraction, text))), method)
     hook.remove()
     assert sum(sizes) == METHODS[method].passes(settings(method), SIDE)[0]

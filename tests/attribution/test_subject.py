@@ -13,7 +13,8 @@ from torch import Tensor, nn
 
 from explorer.attribution import subject as subjects
 from explorer.attribution.subject import Score, Subject, segments
-from explorer.models.checkpoints import Checkpoint, Preprocessing
+from explorer.models.checkpoints import Checkpoint
+from explorer.models.preprocessing import Preprocessing
 
 MEAN, STD = (0.2, 0.4, 0.6), (0.5, 0.25, 0.125)
 CPU = torch.device("cpu")

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from explorer.figures.cropping import LEAST, STEP, Place, channels_table, crop_chart, has_room, input_of, preparation
-from explorer.models.checkpoints import Box, Preprocessing
+from explorer.models.preprocessing import Box, Preprocessing
 
 percent = st.integers(0, 200).map(lambda steps: steps * STEP)
 sides = st.integers(int(LEAST / STEP), 200).map(lambda steps: steps * STEP)

@@ -1,14 +1,10 @@
-"""Trained networks: what the registry says of them, how their pictures are cut, and how weights arrive whole or not."""
+"""Trained networks: what the registry says of them, and that their weights are the right ones, whole or refused."""
 
-import hashlib
-import http.server
 import json
 import os
 import re
-import socket
-import threading
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,26 +13,11 @@ import pytest
 import timm
 import torch
 from PIL import Image
+from registered import OWN, TIMMS, TORCHVISIONS
 from safetensors.torch import load_file, save_file
 from skimage import data
-from timm.data import create_transform, resolve_data_config
 from torch import Tensor, nn
-from torchvision.models import (
-    AlexNet_Weights,
-    DenseNet121_Weights,
-    GoogLeNet_Weights,
-    MobileNet_V2_Weights,
-    ResNet18_Weights,
-    ResNet34_Weights,
-    ResNet50_Weights,
-    ResNet101_Weights,
-    ResNet152_Weights,
-    ResNeXt50_32X4D_Weights,
-    VGG16_BN_Weights,
-    VGG16_Weights,
-    Wide_ResNet50_2_Weights,
-    get_model,
-)
+from torchvision.models import get_model
 
 from explorer.attribution import predict
 from explorer.errors import Refusal
@@ -46,48 +27,19 @@ from explorer.models.checkpoints import (
     CIFAR10_JPEG_STD,
     REGISTRY,
     Training,
-    WeightsUnavailable,
     load,
     untrained,
     weights_file,
     weights_for,
 )
+from explorer.models.downloads import WeightsUnavailable
 from explorer.models.observe import seeded
 from explorer.models.resnet import build
 from explorer.spec import PRESETS, ResNetSpec
 from explorer.training import datasets
 
-TORCHVISIONS = {
-    "resnet18": ResNet18_Weights.IMAGENET1K_V1,
-    "resnet34": ResNet34_Weights.IMAGENET1K_V1,
-    "resnet50": ResNet50_Weights.IMAGENET1K_V1,
-    "resnet50.imagenet1k_v2": ResNet50_Weights.IMAGENET1K_V2,
-    "resnet101": ResNet101_Weights.IMAGENET1K_V1,
-    "resnet152": ResNet152_Weights.IMAGENET1K_V1,
-    "resnext50_32x4d": ResNeXt50_32X4D_Weights.IMAGENET1K_V1,
-    "wide_resnet50_2": Wide_ResNet50_2_Weights.IMAGENET1K_V1,
-    "alexnet": AlexNet_Weights.IMAGENET1K_V1,
-    "vgg16": VGG16_Weights.IMAGENET1K_V1,
-    "vgg16_bn": VGG16_BN_Weights.IMAGENET1K_V1,
-    "googlenet": GoogLeNet_Weights.IMAGENET1K_V1,
-    "mobilenet_v2": MobileNet_V2_Weights.IMAGENET1K_V1,
-    "densenet121": DenseNet121_Weights.IMAGENET1K_V1,
-}
-TIMMS = (
-    "resnet10t.c3_in1k",
-    "resnet18.a1_in1k",
-    "resnet50.a1_in1k",
-    "resnet50d.ra2_in1k",
-    "resnet50_gn.a1h_in1k",
-    "resnetblur50.bt_in1k",
-    "seresnet50.a1_in1k",
-    "ecaresnet50d.miil_in1k",
-    "resnext50_32x4d.a1h_in1k",
-)
-OWN = ("cifar_resnet20", "cifar_resnet56", "cifar_plain20", "cifar_plain56")
 IMAGENET = ("efficientnet_lite0", *TORCHVISIONS, *TIMMS)
 UNPOOLED = ("alexnet", "vgg16", "vgg16_bn")  # behind the last maps of these are three linear layers
-MEGABYTE = 1 << 20
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -97,12 +49,6 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(threads)
-
-
-@pytest.fixture(scope="module")
-def odd() -> Image.Image:
-    """A photo of 301 x 263 pixels: no side divides evenly, and a cut from its middle is half a pixel off."""
-    return Image.fromarray(data.chelsea()[:263, 30:331])
 
 
 # What the registry says
@@ -185,16 +131,12 @@ def test_timm_prints_these_accuracies_at_the_size_that_the_net_was_trained_at() 
 
 
 @pytest.mark.parametrize("name", TIMMS)
-def test_an_entry_says_what_timm_says_of_it(name: str, odd: Image.Image) -> None:
+def test_an_entry_says_what_timm_says_of_it(name: str) -> None:
     checkpoint, settings = REGISTRY[name], timm.get_pretrained_cfg(name)
     owner = ("rwightman", "huggingface")  # the repository moved; its old address leads to the new one
     assert checkpoint.url == settings.url.replace(*owner)
     assert (checkpoint.licence, settings.license) == ("Apache-2.0 (timm)", "apache-2.0")
     assert (settings.num_classes, settings.crop_mode) == (1000, "center")
-    transform = create_transform(**resolve_data_config(pretrained_cfg=settings.to_dict()))
-    for picture in (odd, odd.transpose(Image.Transpose.ROTATE_90)):
-        tensor = checkpoint.preprocessing.tensor(checkpoint.preprocessing.crop_of(picture))[0]
-        torch.testing.assert_close(tensor, transform(picture), rtol=0, atol=1e-6)
 
 
 @pytest.mark.parametrize("name", [*TORCHVISIONS, *TIMMS])
@@ -448,16 +390,6 @@ def test_our_own_residual_nets_beat_their_plain_twins() -> None:
     assert top1["resnet56"] - top1["plain56"] > top1["resnet20"] - top1["plain20"]
 
 
-def test_a_picture_of_32_px_goes_in_as_it_is() -> None:
-    pixels = np.random.default_rng(0).integers(0, 256, (32, 32, 3), dtype=np.uint8)
-    preprocessing = REGISTRY["cifar_resnet20"].preprocessing
-    crop = preprocessing.crop_of(Image.fromarray(pixels))
-    assert np.array_equal(np.array(crop), pixels)
-    expected = (pixels / 255 - np.array(CIFAR10_JPEG_MEAN)) / np.array(CIFAR10_JPEG_STD)
-    np.testing.assert_allclose(preprocessing.tensor(crop)[0], expected.transpose(2, 0, 1), atol=1e-5)
-    assert preprocessing.crop_of(Image.new("RGB", (400, 300))).size == (32, 32)
-
-
 def test_without_the_assets_the_nets_are_listed_and_a_sentence_says_what_is_missing(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -544,227 +476,3 @@ def test_a_net_of_our_own_errs_as_its_file_says(name: str, cifar10: datasets.Dat
             logits = model(x.contiguous(memory_format=torch.channels_last))
             right += int((logits.argmax(1).cpu() == labels).sum())
     assert right / 100 == pytest.approx(trained.checkpoint.top1, abs=0.3)
-
-
-# How a picture is cut
-
-
-@pytest.mark.parametrize(("name", "weights"), TORCHVISIONS.items())
-def test_a_net_gets_what_torchvisions_transforms_make(name: str, weights: Any, odd: Image.Image) -> None:
-    preprocessing = REGISTRY[name].preprocessing
-    for picture in (odd, odd.transpose(Image.Transpose.ROTATE_90)):
-        tensor = preprocessing.tensor(preprocessing.crop_of(picture))[0]
-        torch.testing.assert_close(tensor, weights.transforms()(picture), rtol=0, atol=1e-6)  # a grey level is 0.017
-
-
-def test_efficientnet_lite0_gets_what_timms_transform_makes(odd: Image.Image) -> None:
-    preprocessing = REGISTRY["efficientnet_lite0"].preprocessing
-    settings = resolve_data_config(model=zoo.network("tf_efficientnet_lite0")[0])
-    transform = create_transform(**settings)
-    for picture in (odd, odd.transpose(Image.Transpose.ROTATE_90)):
-        tensor = preprocessing.tensor(preprocessing.crop_of(picture))[0]
-        torch.testing.assert_close(tensor, transform(picture), rtol=0, atol=1e-6)
-
-
-def test_the_crop_is_the_picture_that_the_tensor_holds(odd: Image.Image) -> None:
-    preprocessing = REGISTRY["resnet18"].preprocessing
-    crop = preprocessing.crop_of(odd)
-    assert (crop.size, crop.mode) == ((224, 224), "RGB")
-    tensor = preprocessing.tensor(crop)[0]
-    mean, std = (torch.tensor(numbers).view(3, 1, 1) for numbers in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
-    expected = torch.from_numpy(np.array(crop)).permute(2, 0, 1)
-    assert torch.equal(((tensor * std + mean) * 255).round().to(torch.uint8), expected)
-
-
-# Weights that are fetched
-
-
-class Server(http.server.ThreadingHTTPServer):
-    """Serves one file under any path, whole or cut short, and counts who asks."""
-
-    def __init__(self, content: bytes) -> None:
-        super().__init__(("127.0.0.1", 0), Answer)
-        self.content, self.sent, self.status, self.asked = content, len(content), 200, 0
-        self.hung_up = threading.Event()
-
-
-class Answer(http.server.BaseHTTPRequestHandler):
-    server: Server
-
-    def do_GET(self) -> None:
-        self.server.asked += 1
-        try:
-            self.send_response(self.server.status)
-            self.send_header("Content-Length", str(len(self.server.content)))
-            self.end_headers()
-            self.wfile.write(self.server.content[: self.server.sent])
-        except ConnectionError:
-            self.server.hung_up.set()
-
-    def log_message(self, *_: object) -> None:
-        pass
-
-
-@dataclass
-class Shop:
-    """A server with the weights of a ResNet-18, and the empty folder that they are fetched into."""
-
-    server: Server
-    weights: dict[str, Tensor]
-    folder: Path
-    monkeypatch: pytest.MonkeyPatch
-    reports: list[tuple[float, str]] = field(default_factory=list)
-
-    @property
-    def good_name(self) -> str:
-        return f"resnet18-{hashlib.sha256(self.server.content).hexdigest()[:8]}.pth"
-
-    def offer(self, file_name: str, port: int | None = None) -> None:
-        """Let the registry's ResNet-18 be this file of this server."""
-        url = f"http://127.0.0.1:{port or self.server.server_port}/models/{file_name}"
-        self.monkeypatch.setitem(REGISTRY, "resnet18", replace(REGISTRY["resnet18"], url=url))
-
-    def report(self, fraction: float, text: str) -> None:
-        self.reports.append((fraction, text))
-
-    def refusal(self) -> str:
-        """The sentence with which the weights are refused; it must name what works without a connection."""
-        with pytest.raises(WeightsUnavailable) as caught:
-            load("resnet18", self.report)
-        text = str(caught.value)
-        assert text.startswith("The weights of ResNet-18 ")
-        assert text.endswith("choose EfficientNet-Lite0, which works offline.")
-        return text
-
-    def files(self) -> list[str]:
-        return [str(path.relative_to(self.folder)) for path in self.folder.rglob("*") if path.is_file()]
-
-
-@pytest.fixture(scope="module")
-def weights() -> dict[str, Tensor]:
-    return build(PRESETS["resnet18"], "cpu").state_dict()
-
-
-@pytest.fixture(scope="module")
-def content(weights: dict[str, Tensor], tmp_path_factory: pytest.TempPathFactory) -> bytes:
-    path = tmp_path_factory.mktemp("weights") / "resnet18.pth"
-    torch.save(weights, path)
-    return path.read_bytes()
-
-
-@pytest.fixture
-def shop(weights: dict[str, Tensor], content: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Shop]:
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    hub = torch.hub.get_dir()
-    torch.hub.set_dir(tmp_path)
-    with Server(content) as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        yield Shop(server, weights, tmp_path, monkeypatch)
-        server.shutdown()
-        thread.join()
-    torch.hub.set_dir(hub)
-    checkpoints._load.cache_clear()
-
-
-def test_weights_are_fetched_once_with_progress_that_rises_to_1_and_kept_where_pytorch_keeps_them(shop: Shop) -> None:
-    shop.offer(shop.good_name)
-    trained = load("resnet18", shop.report)
-    fractions = [fraction for fraction, _ in shop.reports]
-    assert fractions == sorted(fractions)
-    assert fractions[0] < 0.1
-    assert fractions[-1] == 1.0
-    assert len(fractions) > len(shop.server.content) / MEGABYTE  # often enough to cancel, and for a bar to move
-    assert {text for _, text in shop.reports} == {"Downloading the weights of ResNet-18 (45 MB)"}
-    assert shop.files() == [f"checkpoints/{shop.good_name}"]
-    assert shop.server.asked == 1
-
-    assert load("resnet18", shop.report) is trained
-    checkpoints._load.cache_clear()
-    again = load("resnet18", shop.report)
-    assert again is not trained
-    assert shop.server.asked == 1
-    assert len(shop.reports) == len(fractions)
-    loaded = again.model._model.state_dict()
-    assert loaded.keys() == shop.weights.keys()
-    assert all(torch.equal(loaded[name].cpu(), value) for name, value in shop.weights.items())
-
-
-def test_a_file_with_another_hash_than_its_name_says_is_refused_and_thrown_away(shop: Shop) -> None:
-    shop.offer("resnet18-00000000.pth")
-    assert "arrived damaged and were thrown away" in shop.refusal()
-    assert shop.files() == []
-    assert shop.server.asked == 1
-
-
-def test_without_the_server_the_refusal_says_so_and_leaves_no_file(shop: Shop) -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        closed = free.getsockname()[1]
-    shop.offer(shop.good_name, closed)
-    assert "(45 MB) could not be downloaded" in shop.refusal()
-    assert shop.files() == []
-    assert shop.server.asked == 0
-
-
-def test_a_server_that_has_no_such_file_is_refused_too(shop: Shop) -> None:
-    shop.offer(shop.good_name)
-    shop.server.status = 404
-    assert "could not be downloaded" in shop.refusal()
-    assert shop.files() == []
-    assert shop.server.asked == 1
-
-
-def test_half_a_file_is_not_kept_and_the_next_try_fetches_it_whole(shop: Shop) -> None:
-    shop.offer(shop.good_name)
-    shop.server.sent = len(shop.server.content) // 2
-    assert "could not be downloaded" in shop.refusal()
-    assert max(fraction for fraction, _ in shop.reports) < 0.6
-    assert shop.files() == []
-    shop.server.sent = len(shop.server.content)
-    load("resnet18")
-    assert shop.files() == [f"checkpoints/{shop.good_name}"]
-
-
-def test_half_a_file_is_not_kept_even_where_its_name_holds_no_hash(shop: Shop) -> None:
-    shop.offer("resnet18.pth")
-    shop.server.sent = len(shop.server.content) // 2
-    shop.refusal()
-    assert shop.files() == []
-
-
-def test_a_download_that_is_stopped_passes_the_reason_on_hangs_up_and_leaves_no_file(shop: Shop) -> None:
-    class Stopped(Exception):  # noqa: N818
-        pass
-
-    reason = Stopped()
-
-    def stop_at_a_third(fraction: float, text: str) -> None:
-        shop.report(fraction, text)
-        if fraction > 1 / 3:
-            raise reason
-
-    shop.offer(shop.good_name)
-    with pytest.raises(Stopped) as caught:
-        load("resnet18", stop_at_a_third)
-    assert caught.value is reason
-    assert sum(fraction > 1 / 3 for fraction, _ in shop.reports) == 1
-    assert shop.server.hung_up.wait(20)
-    assert shop.files() == []
-
-
-def test_two_that_fetch_the_same_weights_at_once_both_get_them(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As two servers on one machine do: the second begins while the first checks its file."""
-    check, meanwhile = checkpoints._has_hash_in_name, []
-
-    def check_slowly(path: Path, name: str) -> bool:
-        if not meanwhile:
-            meanwhile.append(path)
-            load("resnet18")
-        return check(path, name)
-
-    monkeypatch.setattr(checkpoints, "_has_hash_in_name", check_slowly)
-    shop.offer(shop.good_name)
-    load("resnet18")
-    assert len(meanwhile) == 1
-    assert shop.files() == [f"checkpoints/{shop.good_name}"]

@@ -178,7 +178,7 @@ def test_a_class_that_another_net_does_not_know_is_said(files: dict[str, bytes])
 
 
 def test_a_net_whose_weights_cannot_be_had_is_left_out_in_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
-    from explorer.models.checkpoints import WeightsUnavailable
+    from explorer.models.downloads import WeightsUnavailable
 
     def unavailable(name: str, report: object = None) -> None:
         raise WeightsUnavailable("No connection, so no weights.")

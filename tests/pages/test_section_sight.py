@@ -13,7 +13,8 @@ from streamlit.testing.v1 import AppTest
 
 from explorer.analysis.effective import by_depth, measurable
 from explorer.analysis.fields import field_profile
-from explorer.models.checkpoints import REGISTRY, WeightsUnavailable
+from explorer.models.checkpoints import REGISTRY
+from explorer.models.downloads import WeightsUnavailable
 from explorer.pages.receptive_field_sections import measuring
 from explorer.pages.receptive_field_sections.seen import Seen
 from explorer.spec import PRESETS

@@ -1,14 +1,81 @@
-"""The square of a picture that a network sees."""
+"""How a picture becomes what a network takes, beside the libraries' own transforms; the square of it that is seen."""
+
+from typing import Any
 
 import numpy as np
 import pytest
+import timm
+import torch
 from PIL import Image
+from registered import TIMMS, TORCHVISIONS
+from skimage import data
+from timm.data import create_transform, resolve_data_config
 
 from explorer.errors import Refusal
-from explorer.models.checkpoints import REGISTRY, Box, Preprocessing
+from explorer.models import zoo
+from explorer.models.checkpoints import CIFAR10_JPEG_MEAN, CIFAR10_JPEG_STD, REGISTRY
+from explorer.models.preprocessing import Box, Preprocessing
 
 PLAIN = (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)  # mean, deviation
 SIZES = [(300, 200), (200, 300), (256, 256), (640, 427), (33, 500), (32, 32)]
+
+
+@pytest.fixture(scope="module")
+def odd() -> Image.Image:
+    """A photo of 301 x 263 pixels: no side divides evenly, and a cut from its middle is half a pixel off."""
+    return Image.fromarray(data.chelsea()[:263, 30:331])
+
+
+# What a network takes
+
+
+@pytest.mark.parametrize(("name", "weights"), TORCHVISIONS.items())
+def test_a_net_gets_what_torchvisions_transforms_make(name: str, weights: Any, odd: Image.Image) -> None:
+    preprocessing = REGISTRY[name].preprocessing
+    for picture in (odd, odd.transpose(Image.Transpose.ROTATE_90)):
+        tensor = preprocessing.tensor(preprocessing.crop_of(picture))[0]
+        torch.testing.assert_close(tensor, weights.transforms()(picture), rtol=0, atol=1e-6)  # a grey level is 0.017
+
+
+@pytest.mark.parametrize("name", TIMMS)
+def test_a_net_gets_what_timms_transform_makes(name: str, odd: Image.Image) -> None:
+    preprocessing, settings = REGISTRY[name].preprocessing, timm.get_pretrained_cfg(name)
+    transform = create_transform(**resolve_data_config(pretrained_cfg=settings.to_dict()))
+    for picture in (odd, odd.transpose(Image.Transpose.ROTATE_90)):
+        tensor = preprocessing.tensor(preprocessing.crop_of(picture))[0]
+        torch.testing.assert_close(tensor, transform(picture), rtol=0, atol=1e-6)
+
+
+def test_efficientnet_lite0_gets_what_timms_transform_makes(odd: Image.Image) -> None:
+    preprocessing = REGISTRY["efficientnet_lite0"].preprocessing
+    settings = resolve_data_config(model=zoo.network("tf_efficientnet_lite0")[0])
+    transform = create_transform(**settings)
+    for picture in (odd, odd.transpose(Image.Transpose.ROTATE_90)):
+        tensor = preprocessing.tensor(preprocessing.crop_of(picture))[0]
+        torch.testing.assert_close(tensor, transform(picture), rtol=0, atol=1e-6)
+
+
+def test_the_crop_is_the_picture_that_the_tensor_holds(odd: Image.Image) -> None:
+    preprocessing = REGISTRY["resnet18"].preprocessing
+    crop = preprocessing.crop_of(odd)
+    assert (crop.size, crop.mode) == ((224, 224), "RGB")
+    tensor = preprocessing.tensor(crop)[0]
+    mean, std = (torch.tensor(numbers).view(3, 1, 1) for numbers in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
+    expected = torch.from_numpy(np.array(crop)).permute(2, 0, 1)
+    assert torch.equal(((tensor * std + mean) * 255).round().to(torch.uint8), expected)
+
+
+def test_a_picture_of_32_px_goes_in_as_it_is() -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (32, 32, 3), dtype=np.uint8)
+    preprocessing = REGISTRY["cifar_resnet20"].preprocessing
+    crop = preprocessing.crop_of(Image.fromarray(pixels))
+    assert np.array_equal(np.array(crop), pixels)
+    expected = (pixels / 255 - np.array(CIFAR10_JPEG_MEAN)) / np.array(CIFAR10_JPEG_STD)
+    np.testing.assert_allclose(preprocessing.tensor(crop)[0], expected.transpose(2, 0, 1), atol=1e-5)
+    assert preprocessing.crop_of(Image.new("RGB", (400, 300))).size == (32, 32)
+
+
+# The square that is seen
 
 
 def coordinates(width: int, height: int) -> Image.Image:

@@ -20,10 +20,11 @@ from PIL import Image
 from explorer.attribution.checks import problem
 from explorer.attribution.methods import METHODS
 from explorer.attribution.parameters import checked
-from explorer.attribution.posing import as_seen, parameters, posed
+from explorer.attribution.posing import as_seen, logits, parameters, posed
 from explorer.errors import Refusal
 from explorer.models import checkpoints
-from explorer.models.checkpoints import Box, Report, Trained
+from explorer.models.checkpoints import Report, Trained
+from explorer.models.preprocessing import Box
 
 
 @dataclass(frozen=True)
@@ -89,19 +90,19 @@ def predict(
         report: called with the fraction of the download and a sentence; an exception that it raises stops it.
 
     Raises:
-        Refusal: no such checkpoint, or its weights cannot be had; a box beyond the picture.
+        Refusal: no such checkpoint, or its weights cannot be had; a box beyond the picture; logits that are no numbers.
     """
     trained = checkpoints.load(checkpoint, report) if isinstance(checkpoint, str) else checkpoint
     _, x = as_seen(trained, image, box)
     with trained.model.borrow() as model, torch.inference_mode():
-        logits = model(x)[0].double().cpu()
-    order = torch.argsort(logits, descending=True).tolist()
+        scores = logits(trained, model, x).double().cpu()
+    order = torch.argsort(scores, descending=True).tolist()
     return pd.DataFrame(
         {
             "class_index": order,
             "class_name": [trained.checkpoint.classes[index] for index in order],
-            "probability": logits.softmax(0)[order].numpy(),
-            "logit": logits[order].numpy(),
+            "probability": scores.softmax(0)[order].numpy(),
+            "logit": scores[order].numpy(),
         }
     )
 

@@ -7,13 +7,15 @@ from weakref import WeakKeyDictionary
 
 import torch
 from PIL import Image
-from torch import Tensor
+from torch import Tensor, nn
 
 from explorer.attribution.methods import Method
 from explorer.attribution.parameters import Parameter
 from explorer.attribution.subject import Subject, stages
-from explorer.models.checkpoints import Box, Report, Trained
+from explorer.errors import Refusal
+from explorer.models.checkpoints import Report, Trained
 from explorer.models.observe import Shared, untouched
+from explorer.models.preprocessing import Box
 
 
 def parameters(method: Method, trained: Trained) -> tuple[Parameter, ...]:
@@ -56,12 +58,15 @@ def posed(
 
     Args:
         target: None is the predicted class.
+
+    Raises:
+        Refusal: that is asked for, and the network's logits are no numbers.
     """
     picture, x = as_seen(trained, image, box)
     with trained.model.borrow() as model, untouched(model):
         if target is None:
             with torch.no_grad():
-                target = int(model(x)[0].argmax())
+                target = int(logits(trained, model, x).argmax())
         yield Subject(
             trained.checkpoint,
             model,
@@ -71,6 +76,24 @@ def posed(
             None if against is None else int(against),
             report or (lambda fraction, text: None),
         )
+
+
+def logits(trained: Trained, model: nn.Module, x: Tensor) -> Tensor:
+    """Of one image as the network takes it, (1, channels, h, w): (classes,).
+
+    Args:
+        model: the network, borrowed.
+
+    Raises:
+        Refusal: they are no numbers.
+    """
+    found: Tensor = model(x)[0]
+    if not found.isfinite().all():
+        raise Refusal(
+            f"{trained.checkpoint.title} gives this picture logits that are no numbers: what its layers return grows "
+            "beyond all measure, as in a very deep net with weights that were never trained. Choose trained weights."
+        )
+    return found
 
 
 def as_seen(trained: Trained, image: Image.Image, box: Box | None) -> tuple[Image.Image, Tensor]:

@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from hashlib import sha256
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 import captum
 import numpy as np
@@ -24,15 +24,13 @@ from explorer.attribution.posing import posed
 from explorer.attribution.subject import Subject
 from explorer.errors import Refusal
 from explorer.models import checkpoints
-from explorer.models.checkpoints import REGISTRY, Checkpoint, Preprocessing, Trained
-from explorer.models.observe import Shared, seeded, watching
-from explorer.models.resnet import build
-from explorer.spec import Activation, ResNetSpec
+from explorer.models.checkpoints import REGISTRY
+from explorer.models.observe import seeded, watching
+from explorer.spec import Activation
 
 LITE = "efficientnet_lite0"
 ESPRESSO, CUP = 967, 968
-SIDE = 8  # pixels of the tiny nets' pictures
-MEAN, STD = (0.2, 0.4, 0.6), (0.5, 0.25, 0.125)
+SIDE, MEAN, STD = tiny.SIDE, tiny.MEAN, tiny.STD
 
 
 class Stopped(Exception):  # noqa: N818
@@ -62,9 +60,7 @@ def chelsea() -> Image.Image:
 
 @pytest.fixture(scope="module")
 def dots() -> Image.Image:
-    """A picture of the tiny nets' size, every pixel another."""
-    pixels = np.random.default_rng(0).integers(0, 256, (SIDE, SIDE, 3))
-    return Image.fromarray(pixels.astype(np.uint8))
+    return tiny.dots()
 
 
 def pixels_of(picture: Image.Image) -> Tensor:
@@ -82,49 +78,21 @@ Lend = Callable[..., nn.Module]
 
 @pytest.fixture
 def lend(monkeypatch: pytest.MonkeyPatch) -> Lend:
-    """Let a net of the test's own be the trained net "tiny", whose classes are named "0", "1" ..."""
+    """Let a net of the test's own be found by the name "tiny"; described as for `tiny.trained`."""
 
-    def as_tiny(
-        model: nn.Module,
-        classes: int,
-        last_features: str = "",
-        side: int = SIDE,
-        mean: tuple[float, float, float] = MEAN,
-        std: tuple[float, float, float] = STD,
-    ) -> nn.Module:
-        tiny = Checkpoint(
-            name="tiny",
-            title="Tiny",
-            network="tiny",
-            trained_on="nothing",
-            classes=tuple(map(str, range(classes))),
-            preprocessing=Preprocessing(side, side, "bilinear", mean, std),
-            published=0.0,
-            source="this test",
-            licence="none",
-            last_features=last_features,
-        )
-        trained = Trained(tiny, Shared(model), torch.device("cpu"))
-        monkeypatch.setitem(REGISTRY, "tiny", tiny)
+    def as_tiny(model: nn.Module, *described: Any, **more: Any) -> nn.Module:
+        trained = tiny.trained(model, *described, **more)
         monkeypatch.setattr(checkpoints, "load", lambda name, report=None: {"tiny": trained}[name])
         return model
 
     return as_tiny
 
 
-def linear(classes: int = 4) -> nn.Sequential:
-    torch.manual_seed(0)
-    return nn.Sequential(nn.Flatten(), nn.Linear(3 * SIDE * SIDE, classes))
-
-
-def small_resnet(activation: Literal["relu", "silu"] = "relu") -> nn.Module:
-    """A random one in training mode but for a stage, one parameter frozen, and another with an old gradient."""
-    torch.manual_seed(0)
-    spec = ResNetSpec(block="basic", depths=(1, 1), width=8, stem="cifar", num_classes=10, activation=activation)
-    model = build(spec, "cpu")
+def worn_resnet() -> nn.Module:
+    """One with a frozen parameter, and another with an old gradient."""
+    model = tiny.resnet()
     model.conv1.weight.requires_grad_(False)
     model.fc.bias.grad = torch.ones(10)
-    model.layer1.eval()
     return model
 
 
@@ -170,7 +138,7 @@ BLACK, MEAN_COLOUR, WHITE = torch.zeros(3, 1, 1), torch.tensor(MEAN).view(3, 1, 
 def test_integrated_gradients_of_a_linear_net_are_weight_times_the_way_from_the_baseline(
     lend: Lend, dots: Image.Image, baseline: Any, colour: Tensor
 ) -> None:
-    model = lend(linear(), 4)
+    model = lend(tiny.linear(), 4)
     weight, bias = model[1].weight.detach().double()[2].view(3, SIDE, SIDE), float(model[1].bias.detach()[2])
     x, start = normalised(pixels_of(dots)), normalised(colour.double())
     found = attribute("tiny", dots, "integrated_gradients", 2, steps=2, baseline=baseline)
@@ -184,7 +152,7 @@ def test_integrated_gradients_of_a_linear_net_are_weight_times_the_way_from_the_
 def test_integrated_gradients_of_squares_are_weight_times_the_difference_of_squares(
     lend: Lend, dots: Image.Image
 ) -> None:
-    classifier = linear()
+    classifier = tiny.linear()
     lend(Squares(classifier), 4)
     x, white = normalised(pixels_of(dots)), normalised(WHITE.double())
     expected = (classifier[1].weight.double()[1].view(3, SIDE, SIDE) * (x**2 - white**2)).sum(0).detach()
@@ -218,7 +186,7 @@ def test_integrated_gradients_are_captums(coffee: Image.Image, baseline: Any, le
 
 @pytest.mark.parametrize("steps", [7, 10, 25])
 def test_cutting_the_path_into_batches_changes_no_map(lend: Lend, dots: Image.Image, steps: int) -> None:
-    model = lend(small_resnet("silu"), 10)
+    model = lend(tiny.resnet("silu"), 10).train()
     found = attribute("tiny", dots, "integrated_gradients", 3, steps=steps)
     x, black = (normalised(pixels).float()[None] for pixels in (pixels_of(dots), BLACK.expand(3, SIDE, SIDE).double()))
     plain = IntegratedGradients(model.eval()).attribute(x, black, 3, n_steps=steps, method="gausslegendre")
@@ -251,7 +219,7 @@ def test_grad_cam_adds_up_to_the_logit_less_the_bias_and_is_cam_by_cells(coffee:
 
 
 def test_grad_cam_of_a_resnet_of_ours_is_cam_by_cells(lend: Lend, dots: Image.Image) -> None:
-    model = lend(small_resnet(), 10, last_features="layer2")
+    model = lend(tiny.resnet(), 10, last_features="layer2").train()
     found = attribute("tiny", dots, "grad_cam", 3)
     model.eval()
     x = normalised(pixels_of(dots)).float()[None]
@@ -662,7 +630,7 @@ def test_without_a_target_the_predicted_class_is_explained(coffee: Image.Image, 
 
 
 def test_a_row_of_the_prediction_can_be_the_target(lend: Lend, dots: Image.Image) -> None:
-    lend(linear(), 4)
+    lend(tiny.linear(), 4)
     second = predict("tiny", dots).class_index[1]
     assert type(second) is np.int64
     found = attribute("tiny", dots, "integrated_gradients", second, steps=2)
@@ -735,7 +703,7 @@ def test_a_prediction_ranks_all_classes_by_their_softmax(chelsea: Image.Image) -
 
 
 def test_a_prediction_is_the_nets_output(lend: Lend, dots: Image.Image) -> None:
-    model = lend(linear(), 4)
+    model = lend(tiny.linear(), 4)
     rows = predict("tiny", dots).sort_values("class_index")
     with torch.no_grad():
         expected = model(normalised(pixels_of(dots)).float()[None])[0]
@@ -787,7 +755,7 @@ def same(one: Attribution, other: Attribution) -> bool:
 @pytest.mark.parametrize("reports_before", [0, 3])
 @pytest.mark.usefixtures("few_at_once")
 def test_work_that_is_stopped_leaves_the_net_as_it_was(method: str, reports_before: int) -> None:
-    model = small_resnet()
+    model = worn_resnet()
     trained, dots = tiny.trained(model, 10, "layer2"), tiny.dots()
     model.train()
     model.layer1.eval()
@@ -815,7 +783,7 @@ def test_work_that_is_stopped_leaves_the_net_as_it_was(method: str, reports_befo
 @pytest.mark.parametrize("direction", ["forward", "backward"])
 @pytest.mark.parametrize("method", METHODS)
 def test_an_exception_inside_the_net_leaves_it_as_it_was(method: str, direction: str) -> None:
-    model = small_resnet()
+    model = worn_resnet()
     trained, dots = tiny.trained(model, 10, "layer2"), tiny.dots()
     first, before = attribute(trained, dots, method, 3), state(model)
     classify = model.fc.forward
@@ -881,7 +849,7 @@ class Alone(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.classifier = linear()
+        self.classifier = tiny.linear()
         self.inside = self.most = self.calls = 0
         self.counting = threading.Lock()
 
@@ -937,6 +905,19 @@ def test_two_threads_get_what_each_would_get_alone(chelsea: Image.Image, coffee:
                 np.testing.assert_allclose(mine, right, atol=1e-5)
 
 
+@pytest.mark.parametrize("weight", [1e30, float("nan")])
+def test_logits_that_are_no_numbers_are_a_sentence(lend: Lend, dots: Image.Image, weight: float) -> None:
+    layers = [nn.Linear(3 * SIDE * SIDE, 8), nn.Linear(8, 8), nn.Linear(8, 4)]
+    for layer in layers:
+        nn.init.constant_(layer.weight, weight)
+    lend(nn.Sequential(nn.Flatten(), *layers), 4)
+    with pytest.raises(Refusal, match="Tiny gives this picture logits that are no numbers"):
+        predict("tiny", dots)
+    for target in (None, 1):
+        with pytest.raises(Refusal, match="logits that are no numbers"):
+            attribute("tiny", dots, "saliency", target)
+
+
 # A GPU
 
 
@@ -954,7 +935,7 @@ def test_a_gpu_finds_the_maps_that_the_cpu_finds(
 
 
 def test_the_baseline_can_be_looked_at(lend: Lend, dots: Image.Image) -> None:
-    lend(linear(), 4)
+    lend(tiny.linear(), 4)
     black, mean = (
         attribute("tiny", dots, "integrated_gradients", baseline=kind).baseline for kind in ("black", "mean")
     )

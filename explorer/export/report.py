@@ -7,7 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
+from typing import ClassVar
 
+import numpy as np
 import pandas as pd
 import torch
 from jinja2 import Environment, StrictUndefined, Template
@@ -17,7 +19,8 @@ from explorer.attribution import METHODS, Attribution
 from explorer.attribution.assess import Measures
 from explorer.attribution.measures import ABOUT
 from explorer.attribution.subject import BASELINES
-from explorer.models.checkpoints import Box, Checkpoint
+from explorer.models.checkpoints import Checkpoint
+from explorer.models.preprocessing import Box
 
 _LIKELIEST = 5  # classes
 
@@ -39,6 +42,40 @@ class Panel:
         return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
 
 
+Place = tuple[float, float]  # across and down, in units of a drawing
+
+
+@dataclass(frozen=True)
+class Curves:
+    """Deletion or insertion as a drawing: what the score does in the order of the map, beside random orders.
+
+    Attributes:
+        name, title: of the order. what: it does with the pixels. quantity: what the curves are of. alt: all in words.
+        line: the order of the map. chance: the mean of the random ones. band: around these, from the lowest to the
+            highest at each step. legend: what these three are, in this order.
+        across, down: the ticks of the two axes, their places and labels.
+    """
+
+    name: str
+    title: str
+    what: str
+    quantity: str
+    alt: str
+    line: Sequence[Place]
+    chance: Sequence[Place]
+    band: Sequence[Place]
+    legend: tuple[str, str, str]
+    across: Sequence[tuple[float, str]]
+    down: Sequence[tuple[float, str]]
+
+    width: ClassVar[int] = 340
+    height: ClassVar[int] = 216
+    left: ClassVar[int] = 48  # the edges of the axes
+    right: ClassVar[int] = 322
+    top: ClassVar[int] = 28
+    bottom: ClassVar[int] = 172
+
+
 def report(
     title: str,
     seen: Panel,
@@ -46,7 +83,9 @@ def report(
     maps: Sequence[Panel],
     facts: Mapping[str, Mapping[str, str]],
     *,
+    baselines: Sequence[Panel] = (),
     measures: pd.DataFrame | None = None,
+    curves: Sequence[Curves] = (),
     warnings: Sequence[str] = (),
     link: str | None = None,
 ) -> bytes:
@@ -59,7 +98,8 @@ def report(
         predictions: from `explorer.attribution.predict`; the first five are shown.
         maps: the attributions as they are drawn.
         facts: what the maps were made with, by heading: `net_facts`, `map_facts`.
-        measures: from `measured`.
+        baselines: from `compared_with`.
+        measures: from `measured`. curves: from `ordered`; they are drawn below the measures.
         warnings: of the methods.
         link: to the same question in the app; an address that is not of the web is shown, but leads nowhere.
     """
@@ -69,6 +109,8 @@ def report(
         predictions=predictions.head(_LIKELIEST).to_dict("records"),
         maps=maps,
         facts=facts,
+        baselines=baselines,
+        curves=curves,
         measures=[] if measures is None else measures.to_dict("records"),
         warnings=warnings,
         link=link,
@@ -130,6 +172,26 @@ def map_facts(attribution: Attribution) -> dict[str, str]:
     return rows | {"Computed": f"in {attribution.seconds:.2f} s on {attribution.device}, {versions}"}
 
 
+def compared_with(maps: Sequence[Attribution]) -> list[Panel]:
+    """The baselines as the network takes them, each once, with the methods that compare the picture with it."""
+    methods: dict[tuple[str, bytes], list[str]] = {}
+    pictures: dict[tuple[str, bytes], Image.Image] = {}
+    for found in maps:
+        if found.baseline is not None:
+            key = BASELINES[found.settings["baseline"]], found.baseline.tobytes()
+            pictures[key] = found.baseline
+            methods.setdefault(key, []).append(METHODS[found.method].title)
+    return [
+        Panel(
+            "Baseline",
+            pictures[key],
+            f"{key[0]}, as the net takes it. For {', '.join(titles)}.",
+            f"What the picture is compared with: {key[0].lower()}",
+        )
+        for key, titles in methods.items()
+    ]
+
+
 def measured(attribution: Attribution, measures: Measures | None, drawn: pd.DataFrame | None = None) -> pd.DataFrame:
     """A row a measure: `measure`, `source`, `value` in words, and what a `good` and a `bad` one look like.
 
@@ -178,3 +240,73 @@ def _words(attribution: Attribution, measures: Measures) -> dict[str, str]:
             f"in place of pixels: {BASELINES[measures.filled].lower()}"
         )
     return words
+
+
+_KINDS = {"deletion": "taken away", "insertion": "put in"}  # pixels
+
+
+def ordered(attribution: Attribution, measures: Measures) -> list[Curves]:
+    """Deletion and insertion, drawn with the same axes.
+
+    Returns:
+        the two; none of them where a number is not finite, as it has no place on an axis.
+    """
+    order = measures.order
+    values = order.curves.drop(columns="part").to_numpy()
+    if not np.isfinite(values).all():
+        return []
+    quantity = "probability of the class" if attribution.against is None else "difference of the logits"
+    ticks = _ticks(float(values.min()), float(values.max()))
+    low, high = ticks[0], ticks[-1]
+
+    def across(part: float) -> float:
+        return Curves.left + part * (Curves.right - Curves.left)
+
+    def down(value: float) -> float:
+        return Curves.bottom - (value - low) / (high - low) * (Curves.bottom - Curves.top)
+
+    def places(column: str) -> list[Place]:
+        pairs = zip(order.curves["part"], order.curves[column], strict=True)
+        return [(across(part), down(value)) for part, value in pairs]
+
+    found = []
+    for kind, what in _KINDS.items():
+        area, chance = (float(getattr(order, name)) for name in (kind, f"{kind}_random"))
+        first, last = (float(order.curves[kind].iloc[end]) for end in (0, -1))
+        found.append(
+            Curves(
+                name=kind,
+                title=ABOUT[kind].title,
+                what=f"part of the pixels {what}",
+                quantity=quantity,
+                alt=f"{ABOUT[kind].title}: the {quantity} over the part of the pixels {what}. In the order of the map "
+                f"it goes from {first:.3g} to {last:.3g}, and the area below it is {area:.3f}; that of {order.orders} "
+                f"random orders is {chance:.3f} on average.",
+                line=places(kind),
+                chance=places(f"{kind}_random"),
+                band=places(f"{kind}_random_high") + places(f"{kind}_random_low")[::-1],
+                legend=(
+                    f"in the order of the map, area {area:.3f}",
+                    f"mean of {order.orders} random orders, area {chance:.3f}",
+                    "from the lowest to the highest of these at each step",
+                ),
+                across=[(across(part), f"{part:.0%}") for part in (0.0, 0.25, 0.5, 0.75, 1.0)],
+                down=[(down(tick), f"{tick:g}") for tick in ticks],
+            )
+        )
+    return found
+
+
+def _ticks(low: float, high: float) -> list[float]:
+    """Three to seven, evenly, by 2, 5 or 10 times a power of ten; from 0 or below it to 0 or above it.
+
+    >>> _ticks(0.02, 0.87), _ticks(-3.0, 9.0), _ticks(0.0, 0.0)
+    ([0.0, 0.2, 0.4, 0.6, 0.8, 1.0], [-5.0, 0.0, 5.0, 10.0], [0.0, 0.2, 0.4, 0.6, 0.8, 1.0])
+    """
+    low, high = min(low, 0.0), max(high, 0.0)
+    if low == high:
+        high = 1.0
+    power = 10.0 ** math.floor(math.log10(high - low))
+    step = next(size * power for size in (0.2, 0.5, 1.0, 2.0) if high - low <= 5 * size * power)
+    first, last = math.floor(low / step), math.ceil(high / step)
+    return [float(f"{number * step:.9g}") for number in range(first, last + 1)]

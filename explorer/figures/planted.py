@@ -35,7 +35,7 @@ def pointing_chart(table: pd.DataFrame) -> go.Figure:
         )
         for column, name, colour in (("pointed", "The sign asked for", ACCENT), ("other", "The other", OTHER_COLOUR))
     ]
-    return go.Figure(bars, _bars(len(methods), "Points at, part of the questions", [0, 1], chance, "chance"))
+    return go.Figure(bars, _bars(len(methods), "Pointing accuracy", "part of the questions", [0, 1], chance, "chance"))
 
 
 def same_chart(table: pd.DataFrame, title: str) -> go.Figure:
@@ -53,22 +53,23 @@ def same_chart(table: pd.DataFrame, title: str) -> go.Figure:
         hovertemplate="%{y}: %{x:.2f}<extra></extra>",
         showlegend=False,
     )
-    return go.Figure(bar, _bars(len(known), title, [min(-0.5, float(known["same"].min())), 1], 1.0, "the same map"))
+    ends = [min(-0.5, float(known["same"].min())), 1]
+    return go.Figure(bar, _bars(len(known), title, "correlation of the maps", ends, 1.0, "the same map"))
 
 
-def _bars(count: int, title: str, ends: list[float], line: float, word: str) -> dict[str, Any]:
+def _bars(count: int, title: str, unit: str, ends: list[float], line: float, word: str) -> dict[str, Any]:
     mark = {"type": "line", "x0": line, "x1": line, "yref": "paper", "y0": 0, "y1": 1, "line": {"dash": "dot"}}
     said = {"x": line, "y": 1, "yref": "paper", "text": word, "showarrow": False, "yanchor": "bottom"}
     if line == 1:
         said["xanchor"] = "right"
     axes: dict[str, Any] = {
-        "xaxis": {"range": ends},
+        "xaxis": {"range": ends, "title": {"text": unit}},
         "yaxis": {"autorange": "reversed", "automargin": True},
         "shapes": [mark],
         "annotations": [said],
         "margin": {"l": 8, "r": 8, "t": 60, "b": 8},
     }
-    return layout(130 + 38 * count, title, **axes)
+    return layout(150 + 38 * count, title, **axes)
 
 
 def pair(maps: Sequence[Attribution], corners: Sequence[Corner]) -> Image.Image:

@@ -1,5 +1,6 @@
 """Planted evidence: the pictures, the net that comes with them, and how maps are judged whose place is known."""
 
+import math
 from pathlib import Path
 
 import numpy as np
@@ -10,10 +11,25 @@ from PIL import Image
 from skimage import data
 
 from explorer.attribution import Attribution, planted
-from explorer.attribution.planted import CLASSES, FILE, METHODS_SHOWN, SIDE, SIGN, Trained, pictures, pointing, swapped
+from explorer.attribution.methods import METHODS
+from explorer.attribution.planted import (
+    CLASSES,
+    FILE,
+    METHODS_SHOWN,
+    SIDE,
+    SIGN,
+    Pointing,
+    Trained,
+    likeness,
+    pictures,
+    pointing,
+    summary,
+    swapped,
+)
 from explorer.errors import Refusal
 from explorer.models import checkpoints
-from explorer.models.checkpoints import WeightsUnavailable
+from explorer.models.downloads import WeightsUnavailable
+from explorer.models.preprocessing import Box
 
 
 @pytest.fixture(scope="module")
@@ -191,6 +207,56 @@ def test_chance_is_a_window_anywhere(net: Trained) -> None:
     assert row.inside == 64 / 1024
 
 
+# In words
+
+
+def pointed(pictures: int, **shares: float) -> Pointing:
+    """By methods that have no more than a share and a likeness: of a tenth more each."""
+    rows = [
+        {"name": name, "method": METHODS[name].title, "pointed": share, "same": 0.1 * number}
+        for number, (name, share) in enumerate(shares.items())
+    ]
+    table = pd.DataFrame([*rows, {"name": "chance", "method": "Chance", "pointed": 0.125}])
+    return Pointing(1.0, 1.0, 0.0, pictures, table, [], [], np.zeros((0, 2, 2), np.int64), {})
+
+
+def test_the_sentences_hold_the_measured_numbers() -> None:
+    found = summary(pointed(20, saliency=0.95, deconvolution=0.15, grad_cam=1.0, occlusion=1.0))
+    assert found == [
+        "The sign that was asked for was pointed at in 100% of 40 questions by Grad-CAM and Occlusion; in 95% by "
+        "Saliency; in 15% by Deconvolution; in 12% by a window put anywhere.",
+        "No more often than chance can explain (binomial test, one-sided, level 5%): Deconvolution.",
+        "With Occlusion the maps for the two signs of a picture correlate at 0.30 on average, the most; with Saliency "
+        "at 0.00, the least.",
+    ]
+
+
+@pytest.mark.parametrize(("hits", "explained"), [(1, True), (2, True), (3, True), (4, False), (8, False)])
+def test_chance_explains_hits_that_one_in_twenty_trials_of_it_would_have(hits: int, explained: bool) -> None:
+    # Of 8 questions at 1/8 each; 3 hits and more come by chance in 1 - P(0) - P(1) - P(2) = 0.067 of the trials
+    odds = [math.comb(8, k) * 7 ** (8 - k) / 8**8 for k in range(9)]
+    assert (sum(odds[hits:]) > 0.05) == explained
+    said = summary(pointed(4, saliency=hits / 8))
+    assert any(sentence.startswith("No more often than chance") for sentence in said) == explained
+
+
+def test_fewer_hits_than_chance_would_have_are_no_more() -> None:
+    assert summary(pointed(40, saliency=0.0))[1].endswith("level 5%): Saliency.")
+
+
+def test_one_method_is_neither_the_most_nor_the_least_and_none_says_nothing() -> None:
+    table = pd.DataFrame({"method": ["Saliency", "Grad-CAM"], "same": [-0.004, float("nan")]})
+    assert likeness(table, "the maps") == ["With Saliency the maps correlate at 0.00 on average."]
+    assert likeness(table[1:], "the maps") == []
+    assert likeness(table[["method"]], "the maps") == []
+    assert len(summary(pointed(3))) == 1
+
+
+def test_a_net_that_sees_no_sign_is_a_sentence() -> None:
+    with pytest.raises(Refusal, match=r"count \(=3\)"):
+        pointing(planted.lent(planted.taught(0, 1)), 3, methods=())
+
+
 # What comes out
 
 
@@ -201,6 +267,8 @@ def test_what_the_page_says_follows(net: Trained) -> None:
     for method in ("grad_cam", "integrated_gradients", "deep_lift", "occlusion", "guided_grad_cam"):
         assert table.pointed[method] > 0.9, method
     assert table.pointed["deconvolution"] < 0.3
+    assert summary(found)[1].endswith("): Deconvolution.")
+    assert summary(found)[2].startswith("With Guided Backpropagation the maps for the two signs of a picture correlate")
     others = table.same.drop(["guided_backprop", "chance"])
     assert table.same["guided_backprop"] > others.max() + 0.1
     assert table.beside["guided_backprop"] > 1.5 * table.beside.drop(["guided_backprop", "chance"]).max()
@@ -224,13 +292,18 @@ def test_progress_is_reported_and_stops_it(net: Trained) -> None:
     assert seen == [0, 1 / 8, 2 / 8]
 
 
-def test_guided_backpropagation_of_photos_hardly_depends_on_the_class() -> None:
-    chelsea = Image.fromarray(data.chelsea())
-    table = swapped(checkpoints.load("efficientnet_lite0"), chelsea, methods=("grad_cam", "guided_backprop"))
-    same = table.set_index("name")["same"]
-    assert same["guided_backprop"] > 0.95 > 0.8 > same["grad_cam"]
-    assert table["problem"].isna().all()
-    assert (table["least"] <= table["same"]).all()
+def test_the_warnings_figures_of_four_photos_come_out_again() -> None:
+    net, methods = checkpoints.load("efficientnet_lite0"), ("grad_cam", "guided_backprop", "deconvolution")
+    tables = [
+        swapped(net, Image.fromarray(photo()), methods=methods).set_index("name")
+        for photo in (data.coffee, data.chelsea, data.rocket, data.astronaut)
+    ]
+    same = pd.concat([table["same"] for table in tables], axis=1)
+    assert (same.loc[["guided_backprop", "deconvolution"]] > 0.95).all(axis=None)
+    assert same.loc["grad_cam"].max() < 0.6
+    for method in ("guided_backprop", "deconvolution"):
+        assert f"correlated at {same.loc[method].mean():.2f} over four photos" in (METHODS[method].warning or "")
+    assert all(table["problem"].isna().all() and (table["least"] <= table["same"]).all() for table in tables)
 
 
 def test_swapped_takes_the_classes_of_the_ranking(net: Trained, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -261,4 +334,4 @@ def test_a_method_that_is_left_out_says_why(net: Trained, monkeypatch: pytest.Mo
 
 def test_a_box_beyond_the_picture_is_refused(net: Trained) -> None:
     with pytest.raises(Refusal, match="box"):
-        swapped(net, Image.new("RGB", (32, 32)), checkpoints.Box(0.5, 0.5, 1.0))
+        swapped(net, Image.new("RGB", (32, 32)), Box(0.5, 0.5, 1.0))

@@ -2,10 +2,12 @@
 
 import base64
 import io
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from html.parser import HTMLParser
 from typing import Any
+from xml.etree import ElementTree
 
 import captum
 import numpy as np
@@ -17,8 +19,9 @@ from PIL import Image
 from explorer.attribution import METHODS, Attribution
 from explorer.attribution.assess import Measures
 from explorer.attribution.measures import ABOUT, Order
-from explorer.export.report import Panel, map_facts, measured, net_facts, report
-from explorer.models.checkpoints import REGISTRY, Box
+from explorer.export.report import Panel, compared_with, map_facts, measured, net_facts, ordered, report
+from explorer.models.checkpoints import REGISTRY
+from explorer.models.preprocessing import Box
 
 EVIL = "<script>alert(1)</script>\"' & <img src=x onerror=alert(2)>.png"
 ROWS = pd.DataFrame(
@@ -244,12 +247,25 @@ def test_the_net_its_weights_and_the_part_of_the_picture_are_told() -> None:
 
 # Measures
 
+CURVES = pd.DataFrame(
+    {
+        "part": [0.0, 0.25, 1.0],
+        "deletion": [0.75, 0.125, 0.0625],
+        "deletion_random": [0.75, 0.5, 0.0625],
+        "deletion_random_low": [0.75, 0.375, 0.0625],
+        "deletion_random_high": [0.75, 0.625, 0.0625],
+        "insertion": [0.0625, 0.8125, 0.75],
+        "insertion_random": [0.0625, 0.3125, 0.75],
+        "insertion_random_low": [0.0625, 0.25, 0.75],
+        "insertion_random_high": [0.0625, 0.4375, 0.75],
+    }
+)
 ORDER = Order(
-    pd.DataFrame(),
+    CURVES,
     deletion=0.1,
     insertion=0.7,
     deletion_random=0.25,
-    insertion_random=0.25,
+    insertion_random=0.26,
     random_low=0.2,
     random_high=0.3,
     orders=5,
@@ -261,13 +277,13 @@ def test_every_measure_stands_beside_what_a_good_and_a_bad_value_look_like() -> 
     drawn = pd.DataFrame({"part": ["trained", "fc", "conv1"], "rank": [1.0, 0.5, 0.125]})
     table = measured(record, Measures(-0.25, 0.125, 0.5, ORDER, "blur"), drawn).set_index("measure")
     assert list(table.index) == [each.title for each in ABOUT.values()]
-    chance = "of 5 random orders 0.250 on average, 0.200 to 0.300; in place of pixels: blurred"
+    chance = "of 5 random orders {} on average, 0.200 to 0.300; in place of pixels: blurred"
     assert dict(table["value"]) == {
         ABOUT["completeness"].title: "-0.25 beside 4.25",
         ABOUT["infidelity"].title: "0.125",
         ABOUT["max_sensitivity"].title: "0.500",
-        ABOUT["deletion"].title: f"area 0.100; {chance}",
-        ABOUT["insertion"].title: f"area 0.700; {chance}",
+        ABOUT["deletion"].title: f"area 0.100; {chance.format('0.250')}",
+        ABOUT["insertion"].title: f"area 0.700; {chance.format('0.260')}",
         ABOUT["randomisation"].title: "rank correlation 0.12 when all weights are drawn anew",
     }
     for each in ABOUT.values():
@@ -293,3 +309,169 @@ def test_weights_drawn_anew_can_stand_alone() -> None:
     drawn = pd.DataFrame({"part": ["trained", "fc"], "rank": [1.0, 0.25]})
     table = measured(explained("saliency", {}), None, drawn)
     assert list(table.measure) == [ABOUT["randomisation"].title]
+
+
+# Deletion and insertion, drawn
+
+
+class Chart:
+    """One of the page's drawings, read as a person does: by the ticks of its axes.
+
+    Attributes:
+        axes: "across" and "down", their ticks: a place and what is written there. frame: width and height.
+    """
+
+    def __init__(self, svg: ElementTree.Element) -> None:
+        self.svg = svg
+        self.frame = [float(number) for number in svg.attrib["viewBox"].split()[2:]]
+        self.axes = {
+            axis: [(float(tick.attrib[name]), tick.text or "") for tick in svg.findall(f"text[@class='{axis}']")]
+            for axis, name in (("across", "x"), ("down", "y"))
+        }
+        self.words = [each.text for each in svg.findall("text") if "class" not in each.attrib]
+
+    def values(self, axis: str, places: list[float]) -> list[float]:
+        """What stands at these places of an axis."""
+        at, labels = zip(*self.axes[axis], strict=True)
+        known = [float(label.removesuffix("%")) / (100 if label.endswith("%") else 1) for label in labels]
+        slope, start = np.polyfit(at, known, 1)
+        assert np.allclose(slope * np.array(at) + start, known, atol=1e-3 * np.ptp(known)), "an even scale"
+        return list(slope * np.array(places) + start)
+
+    def points(self, kind: str) -> tuple[list[float], list[float]]:
+        """The parts and the values of a line or a band, which do not leave the drawing."""
+        text = next(each for each in self.svg if each.get("class") == kind).attrib["points"]
+        across, down = zip(*((float(x), float(y)) for x, y in (pair.split(",") for pair in text.split())), strict=True)
+        assert 0 <= min(across) <= max(across) <= self.frame[0]
+        assert 0 <= min(down) <= max(down) <= self.frame[1]
+        return self.values("across", list(across)), self.values("down", list(down))
+
+
+def charts(page: bytes) -> dict[str, Chart]:
+    """By the order's name."""
+    found = re.findall(r'<figure class="(\w+)">\s*<h3>.*?</h3>\s*(<svg.*?</svg>)', page.decode(), re.DOTALL)
+    return {name: Chart(ElementTree.fromstring(svg)) for name, svg in found}
+
+
+def drawn(order: Order, **more: Any) -> bytes:
+    return made(curves=ordered(explained("saliency", {}, **more), Measures(None, None, 0.5, order, "blur")))
+
+
+def near(values: Any) -> Any:
+    return pytest.approx(list(values), abs=1e-3 * float(np.ptp(CURVES.drop(columns="part").to_numpy())))
+
+
+def test_the_curves_read_from_the_drawing_are_those_that_were_measured() -> None:
+    found = charts(drawn(ORDER))
+    assert list(found) == ["deletion", "insertion"]
+    for kind, chart in found.items():
+        for drawing, column in (("line", kind), ("chance", f"{kind}_random")):
+            assert chart.points(drawing) == (near(CURVES.part), near(CURVES[column]))
+        low, high = CURVES[f"{kind}_random_low"], CURVES[f"{kind}_random_high"]
+        parts = [*CURVES.part, *CURVES.part[::-1]]
+        assert chart.points("band") == (near(parts), near([*high, *low[::-1]]))
+
+
+def test_both_drawings_have_the_same_axes_in_words() -> None:
+    deletion, insertion = charts(drawn(ORDER)).values()
+    assert deletion.axes == insertion.axes
+    assert [label for _, label in deletion.axes["across"]] == ["0%", "25%", "50%", "75%", "100%"]
+    assert [label for _, label in deletion.axes["down"]] == ["0", "0.2", "0.4", "0.6", "0.8", "1"]
+    assert deletion.words == ["probability of the class", "part of the pixels taken away"]
+    assert insertion.words == ["probability of the class", "part of the pixels put in"]
+
+
+def test_the_legend_and_the_text_for_those_who_do_not_see_hold_the_areas() -> None:
+    page = drawn(ORDER)
+    legend = Page(page).shown
+    for area, chance in (("0.100", "0.250"), ("0.700", "0.260")):
+        place = legend.index(f"in the order of the map, area {area}")
+        assert legend[place + 1 : place + 3] == [
+            f"mean of 5 random orders, area {chance}",
+            "from the lowest to the highest of these at each step",
+        ]
+    found = charts(page)
+    assert found["deletion"].svg.attrib["role"] == "img"
+    assert found["deletion"].svg.attrib["aria-label"] == (
+        "Deletion: the probability of the class over the part of the pixels taken away. In the order of the map it "
+        "goes from 0.75 to 0.0625, and the area below it is 0.100; that of 5 random orders is 0.250 on average."
+    )
+    assert "from 0.0625 to 0.75, and the area below it is 0.700" in found["insertion"].svg.attrib["aria-label"]
+
+
+def test_of_two_classes_the_curves_are_of_the_difference_and_go_below_nothing() -> None:
+    lower = CURVES.drop(columns="part") * 16 - 10  # from -9 to 3
+    found = charts(drawn(replace(ORDER, curves=lower.assign(part=CURVES.part)), against=5, against_name="dog"))
+    for kind, chart in found.items():
+        assert chart.words[0] == "difference of the logits"
+        assert [label for _, label in chart.axes["down"]] == ["-10", "-5", "0", "5"]
+        assert chart.points("line")[1] == pytest.approx(list(CURVES[kind] * 16 - 10), abs=0.02)
+
+
+@pytest.mark.parametrize(
+    ("size", "labels"),
+    [
+        (0.0, ["0", "0.2", "0.4", "0.6", "0.8", "1"]),
+        (1e-7, ["0", "2e-08", "4e-08", "6e-08", "8e-08", "1e-07"]),
+        (-25.0, ["-25", "-20", "-15", "-10", "-5", "0"]),
+        (1000.0, ["0", "200", "400", "600", "800", "1000"]),
+    ],
+)
+def test_an_axis_holds_nothing_and_what_was_measured_of_any_size(size: float, labels: list[str]) -> None:
+    flat = CURVES.assign(**{name: size for name in CURVES if name != "part"})
+    for chart in charts(drawn(replace(ORDER, curves=flat))).values():
+        assert [label for _, label in chart.axes["down"]] == labels
+        assert chart.points("line")[1] == pytest.approx([size] * 3, abs=1e-3 * (abs(size) or 1))
+
+
+def test_what_has_no_place_on_an_axis_is_not_drawn() -> None:
+    broken = CURVES.assign(deletion=[0.75, float("nan"), 0.0])
+    assert charts(drawn(replace(ORDER, curves=broken))) == {}
+    assert charts(made()) == {}
+
+
+def test_the_curves_stand_below_the_measures_that_sum_them_up() -> None:
+    record = explained("saliency", {})
+    measures = Measures(None, None, 0.5, ORDER, "blur")
+    shown = Page(made(measures=measured(record, measures), curves=ordered(record, measures))).shown
+    titles = [text for text in shown if text in ("Deletion", "Insertion", "How it was made")]
+    assert titles == ["Deletion", "Insertion", "Deletion", "Insertion", "How it was made"]
+
+
+# Baselines
+
+
+def compared(method: str, baseline: str, colour: int) -> Attribution:
+    settings = {"baseline": baseline}
+    return explained(method, settings, baseline=Image.new("RGB", (2, 2), (colour, 2 * colour, 7)))
+
+
+def test_a_baseline_is_shown_once_with_its_methods_as_the_net_takes_it() -> None:
+    maps = [
+        compared("integrated_gradients", "blur", 90),
+        explained("grad_cam", {}),
+        compared("occlusion", "black", 0),
+        compared("deep_lift", "blur", 90),
+    ]
+    page = Page(made(baselines=compared_with(maps)))
+    images = page.of("img")[3:]
+    for each, known in zip(images, (maps[0].baseline, maps[2].baseline), strict=True):
+        assert known is not None
+        data = base64.b64decode((each["src"] or "").partition(",")[2])
+        assert np.array_equal(np.asarray(Image.open(io.BytesIO(data))), np.asarray(known))
+    assert [each["alt"] for each in images] == [
+        f"What the picture is compared with: {kind}" for kind in ("blurred", "black")
+    ]
+    assert "Blurred, as the net takes it. For Integrated Gradients, DeepLIFT." in page.shown
+    assert "Black, as the net takes it. For Occlusion." in page.shown
+    assert page.shown.count("Baseline") == 2
+
+
+def test_a_baseline_of_another_picture_is_another_one() -> None:
+    panels = compared_with([compared("occlusion", "blur", 90), compared("occlusion", "blur", 20)])
+    assert [panel.image.getpixel((0, 0)) for panel in panels] == [(90, 180, 7), (20, 40, 7)]
+
+
+def test_a_method_without_a_baseline_shows_none() -> None:
+    assert compared_with([explained("grad_cam", {})]) == []
+    assert "Baseline" not in Page(made()).shown

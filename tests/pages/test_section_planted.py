@@ -8,7 +8,8 @@ import pytest
 from polling import until
 from streamlit.testing.v1 import AppTest
 
-from explorer.attribution.planted import pointing, trained
+from explorer.attribution.planted import likeness, pointing, summary, trained
+from explorer.pages.edge import plain
 
 
 def page() -> None:
@@ -58,6 +59,11 @@ def test_it_runs_at_once_and_shows_what_the_package_measures(monkeypatch: pytest
     swapped = pd.read_csv(io.BytesIO(files["class_swapped.csv"])).set_index("name")["same"]
     assert swapped["guided_backprop"] > swapped["grad_cam"]
     text = " ".join(element.value for element in app.markdown)
+    assert plain(" ".join(summary(expected))) in text
+    table = pd.read_csv(io.BytesIO(files["class_swapped.csv"]))
+    own = likeness(table, "the maps of CIFAR-10 ResNet-20 for different classes on this picture")
+    assert "With Guided Backpropagation the maps of CIFAR-10" in own[0]
+    assert plain(own[0]) in text
     assert all(number in text for number in ("1805.07039", "1912.09818", "1810.03292"))
 
 

@@ -3,8 +3,9 @@
 import streamlit as st
 
 from explorer.attribution import METHODS
-from explorer.attribution.planted import CLASSES, METHODS_SHOWN, Pointing, pointing, swapped, trained
+from explorer.attribution.planted import CLASSES, METHODS_SHOWN, Pointing, likeness, pointing, summary, swapped, trained
 from explorer.export.tables import csv
+from explorer.figures.overlay import Look
 from explorer.figures.planted import pair, pointing_chart, same_chart, seen
 from explorer.figures.theme import config
 from explorer.jobs import Progress
@@ -19,11 +20,9 @@ with stronger edges are there to distract. A small ResNet-20 has learned to say 
 there. Every picture holds two signs, and each method is asked for the one and for the other.
 """
 FOLLOWS = """
-**What follows.** Grad-CAM, Integrated Gradients, DeepLIFT and Occlusion point at the sign that they are asked for.
-Deconvolution points at it no more often than chance. Guided Backpropagation finds the signs in so simple a net, but its
-maps for the two classes are more alike than those of the other methods, and with EfficientNet-Lite0 and photos they
-were nearly the same map (a mean correlation of 0.99, where Grad-CAM had 0.42); Guided Grad-CAM takes its region from
-Grad-CAM and only the detail within from there.
+**What follows.** To point is not enough: a map that is much the same for both classes may show the signs, but not which
+of them speaks for the class. So simple a net does not show all that is wrong with a method; one that has learned more
+may. Guided Grad-CAM takes its region from Grad-CAM and only the detail within from Guided Backpropagation.
 
 **Published.** Nie et al. (2018, [arXiv 1805.07039](https://arxiv.org/abs/1805.07039)) show that Guided Backpropagation
 and Deconvolution partly restore the picture, whatever the class. Sixt et al. (2020,
@@ -67,6 +66,7 @@ def _choose() -> tuple[tuple[str, ...], int, int]:
         format_func=lambda name: METHODS[name].title,
         key="planted_methods",
         persist_state="session",
+        wrap=True,
         help="With their usual settings; the baseline is the mean colour, the hidden square is as large as a sign.",
     )
     count = middle.slider(
@@ -98,12 +98,13 @@ def _maps(found: Pointing) -> None:
                 st.image(pair(maps[place], corners), caption=title, alt=f"{title}: maps for {names}", width=280)
     st.caption(
         "Of each method the map for the one sign, and that for the other; the sign that was asked for is framed. Each "
-        "map ends its colours at its own 99.5th percentile."
+        f"map ends its colours at percentile {Look().percentile:g} of its own sizes."
     )
 
 
 def _pointing(found: Pointing) -> None:
     table = found.table
+    st.markdown("**What came out here.** " + plain(" ".join(summary(found))))
     left, right = st.columns(2)
     left.plotly_chart(
         pointing_chart(table),
@@ -112,7 +113,7 @@ def _pointing(found: Pointing) -> None:
         alt="How often each method points at the sign that was asked for, and at the other",
     )
     right.plotly_chart(
-        same_chart(table, "Correlation of the maps for the two signs"),
+        same_chart(table, "Correlation by sign"),
         key="planted_same",
         config=config("planted_same"),
         alt="How alike each method's maps for the two signs are",
@@ -153,11 +154,13 @@ def _own(asked: Asked) -> None:
         st.warning(plain(why), icon=":material/block:")
     if table["same"].notna().any():
         st.plotly_chart(
-            same_chart(table, "Correlation of maps for different classes"),
+            same_chart(table, "Correlation by class"),
             key="swapped",
             config=config("class_swapped"),
             alt=f"How alike each method's maps for different classes are on {asked.checkpoint.title}",
         )
+    for sentence in likeness(table, f"the maps of {asked.checkpoint.title} for different classes on this picture"):
+        st.markdown(plain(sentence))
     st.caption(
         plain(
             f"{asked.checkpoint.title} is asked for its predicted class, {asked.rows.class_name.iloc[0]}, and for up "

@@ -12,7 +12,7 @@ from explorer.attribution import METHODS, Attribution
 from explorer.attribution.assess import Measures
 from explorer.attribution.measures import within
 from explorer.errors import Refusal
-from explorer.export.report import Panel, map_facts, measured, net_facts, report
+from explorer.export.report import Panel, compared_with, map_facts, measured, net_facts, ordered, report
 from explorer.figures.overlay import Look, overlay, sheet, usual
 from explorer.jobs import Progress
 from explorer.models.checkpoints import REGISTRY, Report
@@ -56,6 +56,7 @@ def show(asked: Asked) -> None:
             max_selections=_MOST - 1,
             key="report_methods",
             persist_state="session",
+            wrap=True,
             help="Their maps stand beside the first one, each with its own scale.",
         )
         measures = st.toggle(
@@ -63,7 +64,8 @@ def show(asked: Asked) -> None:
             True,
             key="report_measures",
             persist_state="session",
-            help="How sure: completeness, infidelity, max-sensitivity, deletion and insertion of the first map.",
+            help="How sure: completeness, infidelity, max-sensitivity, deletion and insertion of the first map, these "
+            "two with their curves.",
         )
         anew = st.toggle(
             "Weights drawn anew",
@@ -96,7 +98,8 @@ def show(asked: Asked) -> None:
             content,
             f"{chosen.method.name}_{content.maps[0].target_name}.html",
             "text/html",
-            "Picture as the net sees it, predictions, maps, measures, settings, and the link to this question.",
+            "Picture as the net sees it, predictions, maps and their baselines, measures with the curves of deletion "
+            "and insertion, settings, and the link to this question.",
         )
         if asked.sample is None:
             st.caption("The report holds your picture. Its link does not: who follows it gives the picture anew.")
@@ -131,7 +134,7 @@ def _content(asked: Asked, every: Sequence[Chosen], measures: bool, anew: bool, 
 def _page(asked: Asked, content: Content, looks: Sequence[Look], link: str) -> bytes:
     first = content.maps[0]
     about = explaining.about(first)
-    warnings = [METHODS[found.method].warning for found in content.maps]
+    methods = [METHODS[found.method] for found in content.maps]
     return report(
         f"Where {asked.checkpoint.title} looks for {about}",
         Panel(
@@ -154,8 +157,10 @@ def _page(asked: Asked, content: Content, looks: Sequence[Look], link: str) -> b
             "Net and picture": net_facts(asked.checkpoint, asked.picture.name, asked.box, f"{_today():%Y-%m-%d}"),
             **{METHODS[found.method].title: map_facts(found) for found in content.maps},
         },
+        baselines=compared_with(content.maps),
         measures=measured(first, content.measures, content.drawn),
-        warnings=[warning for warning in dict.fromkeys(warnings) if warning is not None],
+        curves=() if content.measures is None else ordered(first, content.measures),
+        warnings=[f"{method.title}: {method.warning}" for method in methods if method.warning is not None],
         link=link,
     )
 

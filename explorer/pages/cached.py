@@ -8,6 +8,7 @@ import gc
 import os
 import threading
 import uuid
+from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -141,6 +142,12 @@ def download_queue() -> JobQueue:
     return JobQueue(workers=1, waiting=32, per_owner=2)
 
 
+@st.cache_resource(show_spinner=False)
+def reading_queue() -> JobQueue:
+    """Where large pictures are read: one takes a second, and nobody shall wait for another person's measures first."""
+    return JobQueue(workers=1, waiting=32, per_owner=4)
+
+
 GRACE = 10.0  # seconds in which a session whose connection broke may come back to its jobs
 
 _leaving: dict[str, threading.Timer] = {}
@@ -154,7 +161,8 @@ def session_owner() -> str:
 
 def _leave(owner: str) -> None:
     """The connection broke, by a closed tab or a bad network: Streamlit says so at once, and a reload comes back."""
-    timer = threading.Timer(GRACE, _cancel_all, [owner, job_queue(), counting_queue(), lab_queue(), download_queue()])
+    queues = job_queue(), counting_queue(), lab_queue(), download_queue(), reading_queue()
+    timer = threading.Timer(GRACE, _cancel_all, [owner, *queues])
     timer.daemon = True
     _leaving[owner] = timer
     timer.start()
@@ -189,17 +197,38 @@ class Measurement:
     measure: Callable[[], Any] = field(compare=False)
 
 
+class _Memory:
+    """The last so many results, by what was asked. How they were measured is not kept: it holds nets and pictures."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._found: OrderedDict[Hashable, Any] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def __call__(self, measurement: Measurement) -> Any:
+        """What was measured before, or is now."""
+        question = measurement.question
+        with self._lock:
+            if question in self._found:
+                self._found.move_to_end(question)
+                return self._found[question]
+        found = measurement.measure()
+        with self._lock:
+            self._found[question] = found
+            while len(self._found) > self._most:
+                self._found.popitem(last=False)
+        return found
+
+
 @st.cache_resource(show_spinner=False)
 def measurements(kind: str, most: int) -> Callable[[Measurement], Any]:
     """The last so many results of one kind, for worker threads: a class asks for the same ones."""
-    return functools.lru_cache(maxsize=most)(lambda measurement: measurement.measure())
+    return _Memory(most)
 
 
 def own_measurements(kind: str, most: int) -> Callable[[Measurement], Any]:
     """As `measurements`, but for this session alone and gone with it: of pictures and nets that are somebody's own."""
-    memory: Callable[[Measurement], Any] = st.session_state.setdefault(
-        f"measurements {kind}", functools.lru_cache(maxsize=most)(lambda measurement: measurement.measure())
-    )
+    memory: Callable[[Measurement], Any] = st.session_state.setdefault(f"measurements {kind}", _Memory(most))
     return memory
 
 

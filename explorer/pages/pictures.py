@@ -1,15 +1,18 @@
 """Choosing a picture: one that ships with scikit-image, or the person's own; and the part of it that a net sees."""
 
+import io
+import math
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Literal
 
 import streamlit as st
 from PIL import Image
 
 from explorer.attribution import ImageError, Picture, read_image
-from explorer.attribution.images import MAX_BYTES
+from explorer.attribution.images import FORMATS, MAX_BYTES
 from explorer.export.tables import npy
 from explorer.figures.cropping import (
     LEAST,
@@ -22,8 +25,9 @@ from explorer.figures.cropping import (
     preparation,
 )
 from explorer.figures.theme import config
-from explorer.models.checkpoints import Box, Preprocessing
-from explorer.pages import cached, parts
+from explorer.jobs import Progress
+from explorer.models.preprocessing import Box, Preprocessing
+from explorer.pages import cached, parts, runs
 from explorer.pages.edge import plain
 
 _SAMPLES = {
@@ -37,6 +41,7 @@ _SAMPLES = {
 }
 _MEASURED = ("coffee", "chelsea", "rocket", "astronaut")  # photos in colour, for measurements over several pictures
 
+NONE_YET = "Choose a picture file, paste one or take a photo; or switch to a sample."  # where a picture is needed
 _SOURCES = ("Sample", "Upload", "Paste", "Camera")
 # No HEIC: an iPhone turns its photos into JPEG for a page that does not ask for HEIC.
 TYPES = ["png", "jpg", "jpeg", "jfif", "webp", "gif", "bmp", "tif", "tiff", "avif"]
@@ -53,6 +58,10 @@ _CHANNELS = {
     "mean": st.column_config.NumberColumn(format="%.2f", help="Of what the net gets of this square."),
     "highest": st.column_config.NumberColumn(format="%.2f", help="Of what the net gets of this square."),
 }
+
+_QUICK = 2_000_000  # pixels that are read in about a tenth of a second: a run of their own would only blink
+_SLOW = ("TIFF", "AVIF")  # whose header does not say how long they take, or whose reader is a process of its own
+_ONE, _SEVERAL = "picture_run", "pictures_run"
 
 _ONE_AT_A_TIME = threading.Lock()  # a picture of 40 megapixels takes up to 600 MB while it is read
 
@@ -73,10 +82,10 @@ class _Look:
 
 
 def choose() -> Picture | None:
-    """Draw the choice; the picture, or None while there is none.
+    """Draw the choice; the picture, or None while none was given. The page ends here while large ones are read.
 
     Raises:
-        ImageError: of what was given nothing is a picture that can be used.
+        ImageError: of what was given nothing is a picture that can be used. QueueFull: it cannot be read just now.
     """
     source = st.segmented_control(
         "Picture",
@@ -99,6 +108,7 @@ def choose() -> Picture | None:
             persist_state="session",
             help="Photos that scikit-image ships, in the public domain or CC0 as its documentation says.",
         )
+        runs.cancel(_SEVERAL)
         return _remembered(_File(f"sample {name}", _SAMPLES[name], cached.sample_picture(name)))
     given = {"Upload": _uploaded, "Paste": _pasted, "Camera": _photo}[source]()
     if given:
@@ -173,13 +183,54 @@ def read(data: bytes, name: str) -> Picture:
         return read_image(data, name)
 
 
+def _quick(files: Sequence[_File]) -> bool:
+    """Whether these are read in a moment, as their headers say."""
+    return sum(_claimed(file.data) for file in files) <= _QUICK
+
+
+def _claimed(data: bytes) -> float:
+    """The pixels of a picture by its header: inf where that does not tell the time, 0 where nothing will be read."""
+    try:
+        with Image.open(io.BytesIO(data), formats=FORMATS) as header:
+            return math.inf if header.format in _SLOW else header.width * header.height
+    except Exception:  # Pillow raises nearly every type there is, and `read_image` says what is wrong
+        return 0
+
+
 def _remembered(file: _File) -> Picture:
-    """The picture, decoded once and not at every move of a slider."""
+    """The picture, decoded once and not at every move of a slider; the page ends here while it is read.
+
+    Raises:
+        ImageError: it is no picture that can be used.
+    """
     known: tuple[str, Picture] | None = st.session_state.get("picture")
-    if known is None or known[0] != file.key:
-        known = file.key, read(file.data, file.name)
-        st.session_state["picture"] = known
-    return known[1]
+    if known is not None and known[0] == file.key:
+        runs.cancel(_ONE)
+        return known[1]
+    if _quick([file]):
+        runs.cancel(_ONE)
+        picture = read_image(file.data, file.name)
+    else:
+        found = runs.outcome(_ONE, file.key, partial(_whole, file), cached.reading_queue())
+        if found is None:
+            st.stop()
+        if isinstance(found, str):
+            raise ImageError(found)
+        picture = found
+        runs.forget(_ONE)
+    st.session_state["picture"] = file.key, picture
+    return picture
+
+
+def _whole(file: _File, progress: Progress) -> Picture | str:
+    """The picture, or what is wrong with it; for a worker thread."""
+    progress.report(0.0, "Reads the picture")
+    try:
+        picture = read(file.data, file.name)
+    except ImageError as problem:
+        return str(problem)
+    progress.check()  # who cancelled meanwhile does not want it
+    return picture
 
 
 def _one_of(files: Sequence[_File]) -> Picture:
@@ -189,17 +240,24 @@ def _one_of(files: Sequence[_File]) -> Picture:
         ImageError: none is a picture that can be used.
     """
     if len(files) == 1:
+        runs.cancel(_SEVERAL)
         return _remembered(files[0])
     if len(files) > _AT_ONCE:
         st.warning(f"The first {_AT_ONCE} files are used; give fewer at a time.", icon=":material/filter_none:")
         files = files[:_AT_ONCE]
     looks = _looks(files)
+    unread = len(files) - len(looks)
     bad = [look.problem for look in looks.values() if look.problem is not None]
-    good = {file.key: file for file in files if looks[file.key].problem is None}
-    for problem in bad[0 if good else 1 :]:
+    good = {file.key: file for file in files if file.key in looks and looks[file.key].problem is None}
+    for problem in bad[0 if good or unread else 1 :]:
         st.warning(plain(problem), icon=":material/block:")
-    if not good:
+    if not good and not unread:
         raise ImageError(bad[0])
+    reading = runs.working(_SEVERAL)
+    if unread and not reading:
+        st.caption(f"Not read: {unread} of {len(files)} files.")
+    if not good or (reading and st.session_state.get("picture_chosen") not in good):
+        st.stop()
     titles = {key: f"{number} · {file.name}" for number, (key, file) in enumerate(good.items(), 1)}
     if st.session_state.get("picture_chosen") not in good:
         st.session_state["picture_chosen"] = next(iter(good))
@@ -216,17 +274,36 @@ def _one_of(files: Sequence[_File]) -> Picture:
 
 
 def _looks(files: Sequence[_File]) -> dict[str, _Look]:
-    """What each file holds, by its key; a file is read for that once."""
-    known: dict[str, _Look] = st.session_state.get("looks", {})
-    with st.spinner("Reading the pictures …"):
-        looks = {file.key: known.get(file.key) or _look(file) for file in files}
-    st.session_state["looks"] = looks
-    return looks
+    """What each file holds, by its key, as far as it is known by now; a file is read for that once.
+
+    How far the rest are is drawn. What was read stays when that is cancelled.
+    """
+    known: dict[str, _Look] = st.session_state.setdefault("looks", {})
+    for key in set(known) - {file.key for file in files}:
+        del known[key]
+    unread = [file for file in files if file.key not in known]
+    if _quick(unread):
+        runs.cancel(_SEVERAL)
+        for file in unread:
+            known[file.key] = _look(read_image, file)
+    else:
+        work = partial(_look_at, files, known)
+        runs.outcome(_SEVERAL, tuple(file.key for file in files), work, cached.reading_queue())
+    return {file.key: known[file.key] for file in files if file.key in known}
 
 
-def _look(file: _File) -> _Look:
+def _look_at(files: Sequence[_File], known: dict[str, _Look], progress: Progress) -> Literal[True]:
+    """Add what each file holds to what is known; for a worker thread."""
+    for place, file in enumerate(files):
+        progress.report(place / len(files), f"Reads picture {place + 1} of {len(files)}")
+        if file.key not in known:
+            known[file.key] = _look(read, file)
+    return True
+
+
+def _look(reading: Callable[[bytes, str], Picture], file: _File) -> _Look:
     try:
-        small = read(file.data, file.name).image.copy()
+        small = reading(file.data, file.name).image.copy()
     except ImageError as problem:
         return _Look(problem=str(problem))
     small.thumbnail((_SMALL, _SMALL))
@@ -271,9 +348,10 @@ def crop(picture: Picture, preprocessing: Preprocessing, key: str = "crop") -> B
         alt=f"{picture.name} with the square that the net sees",
     )
     seen = preprocessing.crop_of(picture.image, box)
+    size = f"{seen.width} x {seen.height} px".replace(" ", "\N{NO-BREAK SPACE}")
     part.image(
         seen,
-        caption=f"As the net sees it: {seen.width} x {seen.height} px",
+        caption=f"As the net sees it: {size}",
         alt=f"{picture.name}, cut to the square that the net sees",
         width="stretch",
     )

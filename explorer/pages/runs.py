@@ -1,7 +1,7 @@
 """Long work on a page: submitted once for what was asked, polled until it is done, cancelled when something else is."""
 
 import time
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar
@@ -93,17 +93,52 @@ def outcomes(slot: str, questions: Mapping[str, Q], work: Callable[[Q, Progress]
 
 def cancel(slot: str) -> bool:
     """Stop what works for this slot and forget it; whether anything did."""
-    run: _Run | None = st.session_state.get(slot)
-    if run is None or run.job.finished:
+    if not working(slot):
         return False
-    run.job.cancel()
+    _stop(slot)
     forget(slot)
     return True
+
+
+def working(slot: str) -> bool:
+    """Whether something waits or works for this slot."""
+    run: _Run | None = st.session_state.get(slot)
+    return run is not None and not run.job.finished
 
 
 def forget(slot: str) -> None:
     """Let go of what a slot shows; the next run asks again."""
     st.session_state.pop(slot, None)
+
+
+def let_go(*gone: object) -> None:
+    """Forget whatever was asked of things that are no more, in any slot, and stop what still works on it.
+
+    A slot keeps its question for as long as the session lasts, and with it the net that the question is about.
+
+    Args:
+        gone: what questions are made of: a question itself, or a part of it.
+    """
+    for slot in [str(key) for key in st.session_state]:
+        held = st.session_state[slot]
+        if isinstance(held, _Run) and _concerns(held.question, gone):
+            held.job.cancel()
+            forget(slot)
+        elif isinstance(held, dict):
+            for question, job in list(held.items()):
+                if isinstance(job, Job) and _concerns(question, gone):
+                    held.pop(question).cancel()
+
+
+def _concerns(question: object, gone: tuple[object, ...]) -> bool:
+    return any(type(part) is type(thing) and part == thing for part in _parts(question) for thing in gone)
+
+
+def _parts(question: object) -> Iterator[object]:
+    yield question
+    if isinstance(question, tuple):
+        for part in question:
+            yield from _parts(part)
 
 
 def _watch(slot: str, job: Job[Any]) -> None:
@@ -116,7 +151,16 @@ def _watch(slot: str, job: Job[Any]) -> None:
         st.progress(0.0, f"Waiting for the run before it to end; {ahead}")
     else:
         st.progress(job.fraction, f"{job.text or 'Starting'} · {job.seconds or 0:.0f} s")
-    st.button("Cancel", on_click=job.cancel, key=f"{slot}_cancel", icon=":material/close:", help="Stop this run.")
+    st.button(
+        "Cancel", on_click=_stop, args=(slot,), key=f"{slot}_cancel", icon=":material/close:", help="Stop this run."
+    )
+
+
+def _stop(slot: str) -> None:
+    """Cancel by the slot's name: Streamlit keeps what a button calls as long as the session, and a job its result."""
+    run: _Run | None = st.session_state.get(slot)
+    if run is not None:
+        run.job.cancel()
 
 
 def _answered(slot: str, titled: Mapping[str, Job[T]]) -> dict[str, T]:
@@ -133,24 +177,26 @@ def _answered(slot: str, titled: Mapping[str, Job[T]]) -> dict[str, T]:
     if stopped:
         st.info(plain(f"Cancelled: {', '.join(stopped)}."), icon=":material/cancel:")
     if stopped or failed:
-        again = [titled[title] for title in (*stopped, *failed)]
         st.button(
             "Measure these again",
-            on_click=_forget_some,
-            args=(slot, again),
+            on_click=_forget_unanswered,
+            args=(slot,),
             key=f"{slot}_again",
             help="Put what was cancelled or left out into the queue once more.",
         )
     return found
 
 
-def _forget_some(slot: str, jobs: list[Job[Any]]) -> None:
-    kept = st.session_state.get(slot, {})
-    st.session_state[slot] = {question: job for question, job in kept.items() if job not in jobs}
+def _forget_unanswered(slot: str) -> None:
+    kept: dict[Any, Job[Any]] = st.session_state.get(slot, {})
+    st.session_state[slot] = {
+        question: job for question, job in kept.items() if job.state not in ("cancelled", "failed")
+    }
 
 
-def _cancel_all(jobs: list[Job[Any]]) -> None:
-    for job in jobs:
+def _stop_all(slot: str) -> None:
+    jobs: dict[Any, Job[Any]] = st.session_state.get(slot, {})
+    for job in jobs.values():
         job.cancel()
 
 
@@ -170,8 +216,8 @@ def _watch_all(slot: str, titled: Mapping[str, Job[Any]], asked: int, ended: int
     st.progress(done, plain(f"{ended} of {asked} measured. {text}"))
     st.button(
         "Cancel",
-        on_click=_cancel_all,
-        args=(list(titled.values()),),
+        on_click=_stop_all,
+        args=(slot,),
         key=f"{slot}_cancel",
         icon=":material/close:",
         help="Stop what is still measured; what is ready stays.",

@@ -12,7 +12,7 @@ from skimage import data
 from streamlit.testing.v1 import AppTest
 
 from explorer.jobs import Progress, QueueFull
-from explorer.models.checkpoints import WeightsUnavailable
+from explorer.models.downloads import WeightsUnavailable
 from explorer.pages import cached
 
 
@@ -126,7 +126,7 @@ def test_weights_that_cannot_be_fetched_get_a_sentence_that_says_what_works(monk
     def unavailable(*args: object) -> None:
         raise WeightsUnavailable("No connection; choose EfficientNet-Lite0, which works offline.")
 
-    monkeypatch.setattr("explorer.models.checkpoints._download", unavailable)
+    monkeypatch.setattr("explorer.models.checkpoints.fetch", unavailable)
     monkeypatch.setattr("pathlib.Path.exists", lambda path: False)
     app = start()
     app.selectbox(key="checkpoint").set_value("resnet34").run()

@@ -1,6 +1,8 @@
 """The choice of a trained net, on a page of nothing else, through Streamlit's own page tests."""
 
+import gc
 import io
+import weakref
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -17,10 +19,13 @@ from streamlit.testing.v1 import AppTest
 from explorer.attribution import predict
 from explorer.jobs import JobQueue
 from explorer.models import checkpoints
-from explorer.models.checkpoints import REGISTRY, Trained, WeightsUnavailable, weights_file
+from explorer.models.checkpoints import REGISTRY, Trained, untrained, weights_file
+from explorer.models.downloads import WeightsUnavailable
 from explorer.models.observe import seeded
 from explorer.models.resnet import build
+from explorer.models.uploaded import Weights, read_weights, trained_from
 from explorer.models.variants import variant
+from explorer.pages.attribution_sections import nets_choice
 from explorer.pages.degradation_sections import board
 from explorer.spec import PRESETS
 from explorer.training import lab_net
@@ -117,8 +122,6 @@ def test_a_net_that_was_fetched_before_is_on_the_server(empty_hub: Path) -> None
 
 
 def test_weights_that_cannot_be_had_are_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
-    from explorer.pages.attribution_sections import nets_choice
-
     def refuse(name: str, report: Any) -> Trained:
         raise WeightsUnavailable("No connection.")
 
@@ -245,6 +248,88 @@ def test_a_spec_that_takes_no_pictures_is_a_sentence() -> None:
     app = until(upload(small(in_channels=4), state_file(in_channels=4)), lambda app: app.error)
     assert "in_channels (=4) must be 3, or 1 for grey" in said(app)
     assert chosen(app).checkpoint.name == "cifar_plain20"
+
+
+# Nets that are there no more
+
+
+@pytest.mark.parametrize(
+    ("name", "looks"),
+    [
+        ("cifar_resnet20", ("map", "sure", "drawn", "methods", "nets", "planted", "report")),
+        ("efficientnet_lite0", ("methods", "nets")),  # not ours: it is traced, and rewritten
+    ],
+)
+def test_a_net_that_another_took_the_place_of_is_kept_by_nothing_that_was_asked_of_it(
+    name: str, looks: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(nets_choice, "MOST_OWN", 1)
+
+    def make(progress: Any) -> Trained:
+        return trained_from(PRESETS[name], uploaded(name), "mine") if name in PRESETS else untrained(REGISTRY[name])
+
+    app = AppTest.from_file("../../app.py", default_timeout=60).run()  # what was there before is frozen: cached.warm_up
+    app.session_state["own_asked"] = "a net", make
+    app.session_state["own_open"], app.session_state["planted_methods"] = True, ["grad_cam"]
+    app.session_state["methods_shown"] = ["guided_backprop", "deep_lift", "feature_maps"]
+    settled(until(app.switch_page("explorer/pages/attribution.py"), lambda app: "own_nets" in app.session_state))
+    ((own, net),) = until(app, lambda app: app.session_state["own_nets"]).session_state["own_nets"].items()
+    alive = [weakref.ref(each) for each in (net, net.model, *net.model._model.modules())]
+    del net
+    for look in looks:
+        app.session_state["look"] = look
+        settled(app.run())
+        assert not app.error, app.error[0].value
+    assert f"nets_run {own} before training" in app.session_state or name not in PRESETS
+    app.session_state["checkpoint"] = "cifar_plain20"
+    settled(app.run())
+    app.button(key="own_untrained").click().run()
+    settled(until(app, lambda app: list(app.session_state["own_nets"]) == ["cifar_plain20_untrained"]))
+    assert f"nets_run {own} before training" not in app.session_state, "its twin goes too"
+    gc.collect()
+    gc.collect()  # what goes with a net is found the next time
+    assert [type(each()).__name__ for each in alive if each() is not None] == []
+
+
+def settled(app: AppTest) -> AppTest:
+    return until(app, lambda app: not any(button.label == "Cancel" for button in app.button))
+
+
+def uploaded(name: str) -> Weights:
+    return read_weights(weights_file(REGISTRY[name]).read_bytes(), "mine")
+
+
+def test_the_numbers_of_an_uploaded_file_are_not_kept_beside_the_net(monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[weakref.ref[torch.Tensor]] = []
+
+    def reading(content: bytes, name: str) -> Weights:
+        weights = read_weights(content, name)
+        read.extend(weakref.ref(tensor) for tensor in weights.tensors.values())
+        return weights
+
+    monkeypatch.setattr(nets_choice, "read_weights", reading)
+    app = until(upload(small(), state_file()), lambda app: has_button(app, "weights_use"))
+    gc.collect()
+    assert len(read) > 100
+    assert not any(tensor() is not None for tensor in read)
+    app.button(key="weights_use").click().run()
+    until(app, lambda app: named(app, "mine.pt, CIFAR-10 classes, CIFAR-10 colours"))
+    gc.collect()
+    assert not any(tensor() is not None for tensor in read), "the net has copies"
+
+
+def test_a_net_of_the_same_name_takes_the_place_of_the_one_before() -> None:
+    app = start(own_open=True, checkpoint="cifar_plain20")
+    made = []
+    for _ in range(2):
+        app.selectbox(key="checkpoint").set_value("cifar_plain20").run()
+        chosen(app)
+        app.button(key="own_untrained").click().run()
+        until(app, lambda app: named(app, "CIFAR-10 plain-20, before training"))
+        (net,) = app.session_state["own_nets"].values()
+        made.append(net)
+    assert made[0] is not made[1]
+    assert found(app) is made[1]
 
 
 # A net of the lab

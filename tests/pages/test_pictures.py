@@ -1,21 +1,29 @@
 """Choosing a picture and the part of it that a net sees, through Streamlit's own page tests on a page of their own."""
 
+from __future__ import annotations
+
+import functools
 import io
+import math
 import os
 import struct
 import sys
+import threading
 import zipfile
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
+from polling import until
 from streamlit.testing.v1 import AppTest
 
-from explorer.attribution import read_image
-from explorer.models.checkpoints import REGISTRY, Box
+from explorer.attribution import Picture, read_image
+from explorer.jobs import JobQueue
+from explorer.models.checkpoints import REGISTRY
+from explorer.models.preprocessing import Box
 from explorer.pages import cached, pictures
 
 
@@ -124,10 +132,23 @@ ODD = {
 }
 
 
-def upload(app: AppTest, *files: tuple[str, bytes]) -> AppTest:
+def give(app: AppTest, *files: tuple[str, bytes]) -> AppTest:
     app.file_uploader(key="upload").set_value([(name, content, "image/png") for name, content in files]).run()
     assert not app.exception
     return app
+
+
+def upload(app: AppTest, *files: tuple[str, bytes]) -> AppTest:
+    """Give files, and wait until they are read."""
+    return until(give(app, *files), lambda app: not has_button(app, "Cancel"))
+
+
+def has_button(app: AppTest, label: str) -> bool:
+    return any(button.label == label for button in app.button)
+
+
+def press(app: AppTest, label: str) -> AppTest:
+    return next(button for button in app.button if button.label == label).click().run()
 
 
 def chosen(app: AppTest) -> str | None:
@@ -219,6 +240,178 @@ def test_a_file_name_is_shown_letter_by_letter() -> None:
     assert captions == ["▸ 1 · \\*\\*\\:red\\[\\$x\\$\\](x).png", "2 · other.png"]
 
 
+# --- pictures that take long
+
+
+@pytest.fixture
+def slow(monkeypatch: pytest.MonkeyPatch) -> Iterator[Reader]:
+    """Every upload is read as a large one is, and only as far as the test lets it."""
+    monkeypatch.setattr(pictures, "_QUICK", 0)
+    reader = Reader()
+    monkeypatch.setattr(pictures, "read_image", reader)
+    yield reader
+    reader.go_on(100)
+
+
+class Reader:
+    """`read_image`, which waits before each file."""
+
+    def __init__(self) -> None:
+        self.begun: list[str] = []
+        self._may = threading.Semaphore(0)
+
+    def __call__(self, data: bytes, name: str) -> Picture:
+        if name in pictures._SAMPLES.values():
+            return read_image(data, name)
+        self.begun.append(name)
+        assert self._may.acquire(timeout=60)
+        return read_image(data, name)
+
+    def go_on(self, files: int) -> None:
+        for _ in range(files):
+            self._may.release()
+
+
+def bar(app: AppTest) -> str:
+    return "".join(each.proto.text for each in app.get("progress"))
+
+
+def test_several_large_pictures_are_read_with_progress_and_bad_ones_are_named(slow: Reader) -> None:
+    app = start(picture_source="Upload")
+    give(app, ("cup.png", encoded(noise(50, 40))), ("note.jpg", b"no picture"), ("cat.png", encoded(noise(40, 30))))
+    until(app, lambda app: bar(app).startswith("Reads picture 1 of 3"))
+    assert has_button(app, "Cancel")
+    assert chosen(app) is None
+    assert not app.info, "nobody is asked for a picture while some are read"
+    slow.go_on(1)
+    until(app, lambda app: bar(app).startswith("Reads picture 2 of 3"))
+    assert chosen(app) is None
+    assert len(app.get("progress")) == 1, "what is chosen waits for all of them"
+    slow.go_on(3)
+    until(app, lambda app: chosen(app) == "cup.png")
+    assert [text.split('"')[1] for text in said(app)] == ["note.jpg"]
+    assert app.selectbox(key="picture_chosen").options == ["1 · cup.png", "2 · cat.png"]
+    assert slow.begun == ["cup.png", "note.jpg", "cat.png", "cup.png"]
+    slow.go_on(1)
+    app.selectbox(key="picture_chosen").select_index(1).run()
+    until(app, lambda app: chosen(app) == "cat.png")
+    app.run()
+    assert slow.begun[4:] == ["cat.png"]
+
+
+def test_what_was_read_before_the_cancel_can_be_used_and_the_rest_is_read_when_asked_again(slow: Reader) -> None:
+    app = start(picture_source="Upload")
+    give(app, *((f"{name}.png", encoded(noise(30, side))) for name, side in (("a", 20), ("b", 21), ("c", 22))))
+    slow.go_on(1)
+    until(app, lambda app: bar(app).startswith("Reads picture 2 of 3"))
+    press(app, "Cancel")
+    slow.go_on(2)  # the one that is being read is read to its end, and then the chosen one
+    until(app, lambda app: chosen(app) == "a.png")
+    assert app.selectbox(key="picture_chosen").options == ["1 · a.png", "2 · b.png"]
+    assert "This run was cancelled." in [info.value for info in app.info]
+    assert "Not read: 1 of 3 files." in [caption.value for caption in app.caption]
+    app.run().run()
+    assert slow.begun == ["a.png", "b.png", "a.png"], "nothing begins by itself"
+    slow.go_on(1)
+    press(app, "Run it again")
+    until(app, lambda app: len(app.selectbox(key="picture_chosen").options) == 3)
+    assert slow.begun[3:] == ["c.png"]
+    assert not has_button(app, "Run it again")
+
+
+@pytest.mark.parametrize("change", ["another source", "another file"])
+def test_files_that_are_taken_away_or_not_shown_are_read_no_further(slow: Reader, change: str) -> None:
+    app = start(picture_source="Upload")
+    give(app, *((f"{name}.png", encoded(noise(30, 20))) for name in "abcd"))
+    until(app, lambda app: bar(app).startswith("Reads picture 1 of 4"))
+    job = app.session_state["pictures_run"].job
+    if change == "another source":
+        app.segmented_control(key="picture_source").set_value("Sample").run()
+    else:
+        give(app, ("icon.png", encoded(noise(5, 4))))
+    slow.go_on(1)
+    assert job.wait(10)
+    assert job.state == "cancelled"
+    assert "b.png" not in slow.begun
+    slow.go_on(1)
+    until(app, lambda app: chosen(app) in ("Cup of coffee", "icon.png"))
+    assert "b.png" not in slow.begun
+
+
+def test_one_large_picture_is_read_with_progress_and_what_is_wrong_with_it_is_said_once(slow: Reader) -> None:
+    app = start(picture_source="Upload")
+    give(app, ("cup.png", encoded(noise())))
+    until(app, lambda app: bar(app).startswith("Reads the picture"))
+    assert not app.info
+    press(app, "Cancel")
+    slow.go_on(1)
+    until(app, lambda app: has_button(app, "Run it again"))
+    assert chosen(app) is None
+    slow.go_on(1)
+    press(app, "Run it again")
+    until(app, lambda app: chosen(app) == "cup.png")
+    assert "picture_run" not in app.session_state, "it is kept once"
+    slow.go_on(1)
+    upload(app, ("cut.png", BAD["cut.png"][0]))
+    until(app, lambda app: app.error)
+    app.run()
+    assert "damaged or cut off" in said(app)[0]
+    assert not has_button(app, "Run it again"), "it would be no better"
+    assert slow.begun == ["cup.png", "cup.png", "cut.png"]
+
+
+def test_who_goes_back_to_a_picture_that_is_read_has_it_at_once(slow: Reader) -> None:
+    app = start(picture_source="Upload")
+    slow.go_on(1)
+    upload(app, ("cup.png", encoded(noise())))
+    app.slider(key="crop_side").set_value(50.0).run()
+    assert chosen(app) == "cup.png"
+    assert slow.begun == ["cup.png"]
+
+
+@pytest.mark.parametrize(
+    ("data", "pixels"),
+    [
+        (encoded(noise(60, 40)), 2_400),
+        (encoded(noise(60, 40), "JPEG"), 2_400),
+        (encoded(noise(60, 40), "WEBP"), 2_400),
+        (claiming(1600, 1250), 2_000_000),
+        (encoded(noise(60, 40), "AVIF"), math.inf),
+        (encoded(noise(60, 40), "TIFF"), math.inf),
+        (b"I am a text.", 0),
+        (b"", 0),
+        (claiming(20000, 20000), 0),
+    ],
+)
+def test_how_long_a_picture_takes_is_known_by_what_its_header_claims(data: bytes, pixels: float) -> None:
+    assert pictures._claimed(data) == pixels
+
+
+def test_small_pictures_do_not_wait_for_others_and_large_ones_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+    real = JobQueue.submit
+
+    def submit(queue: JobQueue, owner: str, work: Callable[..., object]) -> object:
+        asked.append("read" if queue is cached.reading_queue() else "other")
+        return real(queue, owner, work)
+
+    monkeypatch.setattr(JobQueue, "submit", submit)
+    app = start(picture_source="Upload")
+    with pictures._ONE_AT_A_TIME:  # another person's large picture is read
+        upload(app, ("cup.png", encoded(noise())))
+        upload(app, *((f"{number}.png", encoded(noise(50, 40))) for number in range(12)))
+    assert chosen(app) == "0.png"
+    assert asked == []
+    large = encoded(Image.new("L", (1600, 1251)))  # one row more than 2 megapixels
+    upload(app, ("large.png", large))
+    assert chosen(app) == "large.png"
+    assert asked == ["read"]
+    half = encoded(Image.new("L", (1600, 700)))
+    upload(app, ("one.png", half), ("other.png", half))  # more only together
+    assert chosen(app) == "one.png"
+    assert asked == ["read", "read"]
+
+
 # --- where pictures come from
 
 
@@ -292,9 +485,17 @@ def _hear(event: str, arguments: tuple[object, ...]) -> None:
             writes.append(str(path))
 
 
-def test_nothing_that_is_given_is_written_to_disk(tmp_path: Path) -> None:
-    global writes
+@functools.cache
+def _listen() -> None:
     sys.addaudithook(_hear)  # cannot be taken off again
+
+
+@pytest.mark.parametrize("quick", [True, False])
+def test_nothing_that_is_given_is_written_to_disk(quick: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    global writes
+    if not quick:
+        monkeypatch.setattr(pictures, "_QUICK", 0)
+    _listen()
     app = start(picture_source="Upload")
     writes = []
     try:

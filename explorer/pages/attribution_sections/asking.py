@@ -11,7 +11,8 @@ from explorer.attribution import Picture, predict
 from explorer.export.tables import csv
 from explorer.figures.attribution import prediction_chart
 from explorer.figures.theme import config
-from explorer.models.checkpoints import REGISTRY, Box, Checkpoint, Trained
+from explorer.models.checkpoints import REGISTRY, Checkpoint, Trained
+from explorer.models.preprocessing import Box
 from explorer.pages import cached, parts, pictures, runs
 from explorer.pages.attribution_sections import nets_choice
 
@@ -76,7 +77,7 @@ def ask() -> Asked:
         trained = nets_choice.choose("checkpoint", "Trained net")
         picture = pictures.choose()
     if picture is None:
-        st.info("Choose a picture file, or switch to a sample.", icon=":material/add_photo_alternate:")
+        st.info(pictures.NONE_YET, icon=":material/add_photo_alternate:")
         st.stop()
     for note in picture.notes:
         choices.caption(note)

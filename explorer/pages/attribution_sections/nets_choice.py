@@ -1,6 +1,7 @@
 """The choice of a trained net: of the registry, or one of the session's own."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 
 import streamlit as st
@@ -146,10 +147,23 @@ def _add() -> None:
             return
         if made is not None:
             _forget_asked()
-            others = [net for net in own_nets().values() if net.checkpoint.name != made.checkpoint.name]
-            nets = newest([*others, made], MOST_OWN, MOST_MEGABYTES)
-            st.session_state[_OWN] = {net.checkpoint.name: net for net in nets}
+            _keep(made)
             st.session_state[MAIN] = made.checkpoint.name
+
+
+def _keep(made: Trained) -> None:
+    """Put a net among the session's own; those that it takes the place of go, and with them all that was asked of them.
+
+    One of the same name takes the place of the one before.
+    """
+    own = own_nets()
+    before = list(own.values())
+    others = [net for net in before if net.checkpoint.name != made.checkpoint.name]
+    own.clear()  # Streamlit would keep the dict that another takes the place of until the page runs again
+    own.update((net.checkpoint.name, net) for net in newest([*others, made], MOST_OWN, MOST_MEGABYTES))
+    for net in before:
+        if own.get(net.checkpoint.name) is not net:
+            runs.let_go(net, net.checkpoint, net.checkpoint.name)
 
 
 def _forget_asked() -> None:
@@ -185,24 +199,28 @@ def _offer(checkpoint: Checkpoint) -> None:
 def _offer_lab() -> None:
     """A button for each run of the Degradation page whose weights are there."""
     for number, entry in enumerate(board.entries()):
-        file = kept(entry.trial) if entry.job.finished else None
-        if file is not None:
-            recipe = entry.trial.recipe
-            title = f"{entry.net}, seed {recipe.seed}, {entry.course.records[-1].step:,} steps"
+        if entry.job.finished and kept(entry.trial) is not None:
             st.button(
-                f"Trained in the lab: {plain(title)}",
+                f"Trained in the lab: {plain(_lab_title(entry))}",
                 key=f"own_lab_{number}",
                 icon=":material/science:",
-                on_click=_ask,
-                args=(
-                    (entry.trial, len(entry.trial.records)),
-                    lambda progress, recipe=recipe, file=file, title=title, data=entry.data: trained_net(
-                        recipe, file, title, data
-                    ),
-                ),
+                on_click=_ask_lab,
+                args=(number,),
                 help="The net of this run with the weights that it has now, its data set's classes, and pictures "
                 "prepared as the run's were.",
             )
+
+
+def _lab_title(entry: board.Entry) -> str:
+    return f"{entry.net}, seed {entry.trial.recipe.seed}, {entry.course.records[-1].step:,} steps"
+
+
+def _ask_lab(number: int) -> None:
+    """Let the net of a run be made; Streamlit keeps what a button calls, so this finds the run by its number."""
+    entry = board.entries()[number]
+    file, recipe, title, data = kept(entry.trial), entry.trial.recipe, _lab_title(entry), entry.data
+    if file is not None:
+        _ask((entry.trial, len(entry.trial.records)), lambda progress: trained_net(recipe, file, title, data))
 
 
 def _offer_upload() -> None:
@@ -233,7 +251,7 @@ def _offer_upload() -> None:
             runs.cancel(slot)
             runs.forget(slot)
         return
-    weights = runs.outcome(_READ, upload.file_id, lambda progress: read_weights(upload.getvalue(), upload.name))
+    weights = runs.outcome(_READ, upload.file_id, lambda progress: _described(upload.getvalue(), upload.name))
     if weights is None:
         return
     for note in weights.notes:
@@ -252,8 +270,18 @@ def _offer_upload() -> None:
     _offer_fitting(spec, weights)
 
 
+def _described(data: bytes, name: str) -> Weights:
+    """The weights in a file without their numbers: the result of a run stays when the file is taken away."""
+    weights = read_weights(data, name)
+    return replace(weights, tensors={name: tensor.to("meta") for name, tensor in weights.tensors.items()})
+
+
 def _offer_fitting(spec: ResNetSpec, weights: Weights) -> None:
-    """What the file does not say, and the button."""
+    """What the file does not say, and the button.
+
+    Args:
+        weights: with or without their numbers.
+    """
     classes, ways = class_names(spec), preprocessings(spec)
     st.caption(
         "Every tensor fits. Names and shapes are all that was compared: a plain net and its residual twin have the "
@@ -280,14 +308,21 @@ def _offer_fitting(spec: ResNetSpec, weights: Weights) -> None:
         key="weights_use",
         type="primary",
         icon=":material/check:",
-        on_click=_ask,
-        args=(
-            (weights.digest, spec, named, way),
-            lambda progress: trained_from(
-                spec, weights, f"{weights.name}, {named} classes, {way} colours", classes[named], ways[way]
-            ),
-        ),
+        on_click=_ask_uploaded,
+        args=(spec, weights.digest, named, way),
         help="Put the net among those that can be chosen, and choose it.",
+    )
+
+
+def _ask_uploaded(spec: ResNetSpec, digest: str, named: str, way: str) -> None:
+    """Let the net of the uploaded file be made; Streamlit keeps what a button calls, so this holds no weights."""
+    upload = st.session_state["weights_file"]
+    data, name = upload.getvalue(), upload.name
+    title = f"{name}, {named} classes, {way} colours"
+    classes, preprocessing = class_names(spec)[named], preprocessings(spec)[way]
+    _ask(
+        (digest, spec, named, way),
+        lambda progress: trained_from(spec, read_weights(data, name), title, classes, preprocessing),
     )
 
 

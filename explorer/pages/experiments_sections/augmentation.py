@@ -52,7 +52,7 @@ def show() -> None:
     with right:
         recipe, count, seed = _controls()
     if picture is None:
-        st.info("Choose a picture file, or switch to a sample.", icon=":material/add_photo_alternate:")
+        st.info(pictures.NONE_YET, icon=":material/add_photo_alternate:")
         return
 
     def asking(progress: Progress) -> tuple[list[Variant], Answers]:

@@ -46,7 +46,7 @@ def show() -> None:
     with left:
         picture = pictures.choose()
     if picture is None:
-        st.info("Choose a picture file, or switch to a sample.", icon=":material/add_photo_alternate:")
+        st.info(pictures.NONE_YET, icon=":material/add_photo_alternate:")
         return
     with right:
         constants = _constants()

@@ -132,7 +132,7 @@ def _shifts(kernel: int, stride: int) -> None:
     """What a shift of the picture changes behind the first pool, measured."""
     picture = pictures.choose()
     if picture is None:
-        st.info("Choose a picture file, or switch to a sample.", icon=":material/add_photo_alternate:")
+        st.info(pictures.NONE_YET, icon=":material/add_photo_alternate:")
         return
     kernels = tuple(dict.fromkeys((kernel, stride)))
     changes = runs.outcome(

@@ -56,7 +56,7 @@ def show(seen: Seen) -> None:
     with left:
         picture = pictures.choose()
     if picture is None:
-        right.info("Choose a picture file, or switch to a sample.", icon=":material/add_photo_alternate:")
+        right.info(pictures.NONE_YET, icon=":material/add_photo_alternate:")
         return
     with right:
         on = measuring.asked("effective", picture)

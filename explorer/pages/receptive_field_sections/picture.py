@@ -45,7 +45,7 @@ def show(seen: Seen) -> None:
         subject = measuring.subject(seen, key)
         picture = pictures.choose()
     if picture is None:
-        sight.info("Choose a picture file, or switch to a sample.", icon=":material/add_photo_alternate:")
+        sight.info(pictures.NONE_YET, icon=":material/add_photo_alternate:")
         return
     with controls:
         operator = _layer(subject)

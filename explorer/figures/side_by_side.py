@@ -148,4 +148,4 @@ def alike_chart(ranks: pd.DataFrame) -> go.Figure:
         colorbar={"title": {"text": "rank"}, "thickness": 12},
     )
     axes = {"xaxis": {"tickangle": -30}, "yaxis": {"autorange": "reversed"}}
-    return go.Figure(heat, layout(160 + 36 * len(names), "Rank correlation of the sizes", **axes))
+    return go.Figure(heat, layout(160 + 36 * len(names), "Rank correlation", **axes))

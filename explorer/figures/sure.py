@@ -63,7 +63,8 @@ def order_chart(order: Order, quantity: str = "probability of the class") -> go.
         "yaxis": {"title": {"text": quantity}, "rangemode": "tozero"},
     }
     legend = {"orientation": "h", "yref": "container", "y": 0, "yanchor": "bottom", "x": 0}
-    return go.Figure(traces, layout(420, "Deletion and insertion", legend=legend, **axes))
+    figure = go.Figure(traces, layout(420, "Deletion and insertion", legend=legend, **axes))
+    return figure.update_layout(margin_r=28)  # for half of "100%"
 
 
 def drawn_chart(table: pd.DataFrame) -> go.Figure:
@@ -88,7 +89,7 @@ def drawn_chart(table: pd.DataFrame) -> go.Figure:
         "xaxis": {"range": [min(0.0, *lengths), 1.0], "zeroline": True},
         "yaxis": {"autorange": "reversed", "automargin": True},
     }
-    return go.Figure(bars, layout(70 + 34 * len(ranks), "Rank correlation with the trained net's map", **axes))
+    return go.Figure(bars, layout(70 + 34 * len(ranks), "Rank correlation", **axes))
 
 
 def drawn_pictures(table: pd.DataFrame, attribution: Attribution, look: Look) -> list[tuple[str, Image.Image]]:

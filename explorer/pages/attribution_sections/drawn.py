@@ -16,7 +16,7 @@ from explorer.pages.attribution_sections.asking import Asked
 from explorer.pages.attribution_sections.explaining import Chosen
 from explorer.pages.edge import plain
 
-_A_ROW = 4  # maps side by side
+_WIDTH = 165  # of a map, pixels: two stand side by side on a telephone
 
 
 def show(asked: Asked) -> None:
@@ -39,12 +39,9 @@ def show(asked: Asked) -> None:
         )
         if table is None:
             return
-        pictures = drawn_pictures(table, found, look)
-        for start in range(0, len(pictures), _A_ROW):
-            for column, (title, image) in zip(st.columns(_A_ROW), pictures[start : start + _A_ROW], strict=False):
-                column.image(
-                    image, caption=plain(title), width="stretch", alt=f"The map with these drawn anew: {title}"
-                )
+        with st.container(horizontal=True):
+            for title, image in drawn_pictures(table, found, look):
+                st.image(image, caption=plain(title), width=_WIDTH, alt=f"The map with these drawn anew: {title}")
         st.plotly_chart(
             drawn_chart(table),
             key="drawn",

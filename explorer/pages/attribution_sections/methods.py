@@ -77,6 +77,7 @@ def _choose() -> list[str]:
         max_selections=MOST,
         key="methods_shown",
         persist_state="session",
+        wrap=True,
         help="Up to eight. They run one after another, those that are ready are shown; what was computed is kept.",
     )
     return chosen

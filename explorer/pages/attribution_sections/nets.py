@@ -107,6 +107,7 @@ def _choose(asked: Asked) -> list[str]:
         format_func=PAIRS.__getitem__,
         key="nets_pair",
         on_change=set_pair,
+        wrap=True,
         help="Two nets that differ in one respect. ResNet-56 and plain-56 are CIFAR-10 nets of this project, trained "
         "alike; those of ImageNet have to be downloaded once.",
     )
@@ -121,6 +122,7 @@ def _choose(asked: Asked) -> list[str]:
         max_selections=MOST,
         key="nets_shown",
         persist_state="session",
+        wrap=True,
         help="Two to four. Before training, a net has the random weights that its code begins with, seed 0.",
     )
     return chosen

@@ -16,6 +16,7 @@ def kinds(place: DeltaGenerator, key: str) -> list[str]:
         format_func=lambda kind: VARIANTS[kind].title,
         key=key,
         persist_state="session",
+        wrap=True,
         help="He et al.'s nets for CIFAR-10 with one choice changed. "
         + " ".join(f"{variant.title}: {variant.source}." for variant in VARIANTS.values()),
     )
@@ -35,6 +36,7 @@ def depths(place: DeltaGenerator, key: str, offered: Sequence[int], first: Seque
         default=first,
         key=key,
         persist_state="session",
+        wrap=True,
         help=f"Convolutions and the linear layer, 6n + 2 as in the paper. {about}",
     )
     return sorted(chosen)

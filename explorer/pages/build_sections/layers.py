@@ -49,10 +49,15 @@ def show(spec: ResNetSpec, name: str) -> None:
         "Kind",
         list(dict.fromkeys(result.table.kind)),
         key="layer_kinds",
+        wrap=True,
         help="Only layers of these kinds; none means all.",
     )
     stage_choice = stages.multiselect(
-        "Stage", list(result.stages.stage), key="layer_stages", help="Only layers of these stages; none means all."
+        "Stage",
+        list(result.stages.stage),
+        key="layer_stages",
+        wrap=True,
+        help="Only layers of these stages; none means all.",
     )
     selected = select_layers(result.table, text, kind_choice, stage_choice)
     sums = totals(selected)

@@ -66,6 +66,7 @@ def _replay(nets: Sequence[Net]) -> None:
         titles,
         key="recorded_nets",
         persist_state="session",
+        wrap=True,
         help="The nets that were recorded. Where a net has several seeds the line is their median, the band reaches "
         "from the lowest to the highest.",
     )

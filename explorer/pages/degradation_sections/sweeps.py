@@ -74,6 +74,7 @@ def _make() -> None:
         format_func=lambda name: VARIANTS[name].title,
         key="sweep_variants",
         persist_state="session",
+        wrap=True,
         help="The CIFAR nets of He et al. with one choice changed.",
     )
     depths = right.multiselect(
@@ -82,6 +83,7 @@ def _make() -> None:
         [20, 56],
         key="sweep_depths",
         persist_state="session",
+        wrap=True,
         help="Layers: 6n + 2, three stages of n blocks. In the file any such number from 8 to 1202 will do.",
     )
     row = st.columns(4)

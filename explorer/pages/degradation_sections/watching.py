@@ -111,6 +111,7 @@ def _drawing() -> tuple[Sequence[str], bool]:
             format_func=CHARTS.__getitem__,
             key="lab_charts",
             persist_state="session",
+            wrap=True,
             help="What to draw. Batches: in training mode, on what was learned from since the last record. Training "
             f"and test set: in eval mode, on their first {lab.MEASURED:,} pictures at most.",
         )

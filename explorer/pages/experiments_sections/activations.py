@@ -123,6 +123,7 @@ def _study() -> ActivationStudy:
         default=["relu", "tanh", "sigmoid"],
         key="activations_chosen",
         persist_state="session",
+        wrap=True,
         help="The functions to compare, each in the same net. " + knob("activation").source,
     )
     left, middle, right = st.columns(3)

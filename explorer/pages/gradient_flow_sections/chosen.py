@@ -182,6 +182,7 @@ def _nets() -> dict[str, ResNetSpec]:
             format_func=_NORMS.__getitem__,
             key="flow_norms",
             persist_state="session",
+            wrap=True,
             help=f"{knob('norm').help} Several stand side by side.",
         )
         inits = st.multiselect(
@@ -191,6 +192,7 @@ def _nets() -> dict[str, ResNetSpec]:
             format_func=_words,
             key="flow_inits",
             persist_state="session",
+            wrap=True,
             help=f"{knob('init').help} Several stand side by side.",
         )
         width = st.select_slider(

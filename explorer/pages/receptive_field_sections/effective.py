@@ -50,6 +50,7 @@ def show(seen: Seen) -> None:
         format_func=options.__getitem__,
         key="effective_nets",
         persist_state="session",
+        wrap=True,
         help="The networks above with the random weights that they start from, and trained ones.",
     )
     left, right = st.columns(2)

@@ -31,6 +31,7 @@ def show(seen: Seen) -> None:
         list(dict.fromkeys(profile.table["kind"])),
         key=f"field_kinds {name}",
         persist_state="session",
+        wrap=True,
         help="Only layers of these kinds; none means all.",
     )
     stage_choice = stages.multiselect(
@@ -38,6 +39,7 @@ def show(seen: Seen) -> None:
         list(dict.fromkeys(profile.table["stage"])),
         key=f"field_stages {name}",
         persist_state="session",
+        wrap=True,
         help="Only layers of these stages; none means all.",
     )
     selected = select_layers(profile.table, text, kind_choice, stage_choice)

@@ -58,7 +58,15 @@ def same_chart(table: pd.DataFrame, title: str) -> go.Figure:
 
 
 def _bars(count: int, title: str, unit: str, ends: list[float], line: float, word: str) -> dict[str, Any]:
-    mark = {"type": "line", "x0": line, "x1": line, "yref": "paper", "y0": 0, "y1": 1, "line": {"dash": "dot"}}
+    mark = {
+        "type": "line",
+        "x0": line,
+        "x1": line,
+        "yref": "paper",
+        "y0": 0,
+        "y1": 1,
+        "line": {"dash": "dot", "color": OTHER_COLOUR},
+    }
     said = {"x": line, "y": 1, "yref": "paper", "text": word, "showarrow": False, "yanchor": "bottom"}
     if line == 1:
         said["xanchor"] = "right"
@@ -67,6 +75,7 @@ def _bars(count: int, title: str, unit: str, ends: list[float], line: float, wor
         "yaxis": {"autorange": "reversed", "automargin": True},
         "shapes": [mark],
         "annotations": [said],
+        "legend": {"orientation": "h", "yref": "container", "y": 0, "yanchor": "bottom", "x": 0},
         "margin": {"l": 8, "r": 8, "t": 60, "b": 8},
     }
     return layout(150 + 38 * count, title, **axes)

@@ -97,7 +97,8 @@ class Preprocessing:
         """What (1, channels, h, w) shows, as `tensor` would take it: its numbers back between black and white; RGB."""
         mean, std = (torch.tensor(numbers).view(-1, 1, 1) for numbers in (self.mean, self.std))
         pixels = (x[0].detach().cpu() * std + mean).clamp(0, 1)
-        shown: Image.Image = tv.to_pil_image(pixels).convert("RGB")
+        # To the nearest level; of numbers that are no levels it would take the one below
+        shown: Image.Image = tv.to_pil_image((255 * pixels).round().to(torch.uint8)).convert("RGB")
         return shown
 
     def normalise(self, pixels: Tensor) -> Tensor:

@@ -198,7 +198,7 @@ class Measurement:
 
 
 class _Memory:
-    """The last so many results, by what was asked. How they were measured is not kept: it holds nets and pictures."""
+    """The last so many results, by what was asked. How they were measured is not kept: it holds nets."""
 
     def __init__(self, most: int) -> None:
         self._most = most

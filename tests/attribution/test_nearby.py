@@ -30,6 +30,16 @@ def x() -> Tensor:
     return torch.randn(1, 3, SIDE, SIDE)
 
 
+def lived(network: nn.Module) -> nn.Module:
+    """With batch norms that have seen pictures: without, what a square changes may get lost on the way."""
+    norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
+    for norm in norms:
+        norm.momentum = None
+        norm.train()
+    network.requires_grad_(False)(torch.randn(4, 3, SIDE, SIDE))
+    return network.eval()
+
+
 class Counted(nn.Module):
     """The network; what its convolutions have computed."""
 
@@ -100,7 +110,7 @@ def test_units_see_no_further_than_autograd_says(name: str, x: Tensor) -> None:
 )
 def test_logits_are_those_of_whole_passes_and_less_is_computed(name: str, spared: float) -> None:
     side = 128
-    network = zoo.initialised(name, 0).eval().requires_grad_(False)
+    network = lived(zoo.initialised(name, 0))
     x = torch.randn(1, 3, side, side)
     images = x.repeat(6, 1, 1, 1)
     images[0, :, :9, :9] = images[1, :, 60:75, 50:60] = images[2, :, -1:, -16:] = 0
@@ -134,6 +144,24 @@ def test_a_square_that_is_large_makes_no_patch(x: Tensor) -> None:
     assert counted.macs == plain
 
 
+class Skip(nn.Sequential):
+    """A way past what is in it."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + super().forward(x)
+
+
+class Scale(nn.Module):
+    """A weight without an axis."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.tensor(0.5))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * self.weight
+
+
 class Gap(nn.Module):
     """What is not a number gets lost on the way, so that units seem to see less than they do."""
 
@@ -142,30 +170,79 @@ class Gap(nn.Module):
         return torch.where(beside.isnan(), x, x + beside)
 
 
-def test_a_layer_that_does_not_agree_is_not_used(x: Tensor) -> None:
-    network = nn.Sequential(
-        nn.Conv2d(3, 8, 3, padding=1), Gap(), nn.SiLU(), nn.Conv2d(8, 8, 3, padding=1), nn.Flatten(),
-        nn.Linear(8 * SIDE * SIDE, 5),
-    ).eval().requires_grad_(False)  # fmt: skip
-    images = x.repeat(3, 1, 1, 1)
-    for row, image in enumerate(images):
-        image[:, 20 * row : 20 * row + 5, 20:25] = 3
-    torch.testing.assert_close(Nearby(network, x)(images), network(images), rtol=1e-5, atol=1e-6)
-
-
-class Marked(nn.Sequential):
-    """As a network that adds where a pixel is: a patch is told another place."""
+class Marked(nn.Module):
+    """It counts where in the picture a pixel is: a patch is told another place."""
 
     def forward(self, x: Tensor) -> Tensor:
-        rows = torch.arange(x.shape[2]).view(-1, 1) / x.shape[2]
-        return super().forward(x * rows)
+        return x * torch.arange(x.shape[2]).view(-1, 1) / x.shape[2]
 
 
-def test_places_in_the_picture_count(x: Tensor) -> None:
-    network = Marked(
-        nn.Conv2d(3, 8, 3, padding=1), nn.SiLU(), nn.Conv2d(8, 8, 3, padding=1), nn.AdaptiveAvgPool2d(1), nn.Flatten()
-    )
-    network.eval().requires_grad_(False)
-    images = x.repeat(2, 1, 1, 1)
-    images[0, :, 40:45, 20:25] = 3
-    torch.testing.assert_close(Nearby(network, x)(images), network(images), rtol=1e-5, atol=1e-6)
+class Strict(nn.Module):
+    """It takes numbers alone."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        assert x.isfinite().all()
+        return x
+
+
+ODD = {
+    "units seem to see less": lambda: [Gap(), nn.SiLU()],
+    "places count": lambda: [Marked(), nn.SiLU()],
+    "a map of one size, whatever comes in": lambda: [nn.ReLU(), nn.AdaptiveAvgPool2d(8)],
+    "blocks of two pixels, there and back": lambda: [nn.PixelUnshuffle(2), nn.Conv2d(32, 32, 1), nn.PixelShuffle(2)],
+    "an hourglass": lambda: [Skip(nn.MaxPool2d(4), nn.Conv2d(8, 8, 3, padding=1), nn.Upsample(scale_factor=4))],
+    "a weight without an axis": lambda: [Scale(), nn.ReLU()],
+    "numbers alone": lambda: [Strict(), nn.ReLU()],
+    "edges go round": lambda: [nn.ReLU(), nn.Conv2d(8, 8, 3, padding=1, padding_mode="circular")],
+}
+
+
+@pytest.mark.parametrize("what", ODD)
+@pytest.mark.parametrize("first", [nn.Conv2d(3, 8, 3, padding=1), nn.Conv2d(3, 8, 1)])
+def test_odd_networks_give_what_they_give_as_a_whole(what: str, first: nn.Module, x: Tensor) -> None:
+    last = [nn.Conv2d(8, 16, 3, padding=1), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(16, 5)]
+    network = nn.Sequential(first, *ODD[what](), *last).eval().requires_grad_(False)
+    nearby, picture = Nearby(network, x), network(x)
+    for side in (1, 2, 3, 5):
+        for offset in (0, 1, 2, 3, 18, 41):
+            image = x.clone()
+            image[:, :, offset : offset + side, 20 + offset : 20 + offset + side] = 3
+            expected = network(image)
+            change = float((expected - picture).abs().max())
+            torch.testing.assert_close(nearby(image), expected, rtol=0, atol=0.01 * change + 1e-6)
+
+
+def test_a_network_of_functions_alone_is_run_as_a_whole(x: Tensor) -> None:
+    class Mean(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return x.mean((2, 3))
+
+    torch.testing.assert_close(Nearby(Mean(), x)(x + 1), x.mean((2, 3)) + 1)
+
+
+def test_nothing_is_said_of_weights_to_which_squares_mean_nothing(x: Tensor) -> None:
+    layers = [nn.Conv2d(3, 8, 3, padding=1), Marked(), nn.Conv2d(8, 8, 3, padding=1), nn.AdaptiveAvgPool2d(1)]
+    network = nn.Sequential(*layers, nn.Flatten(), nn.Linear(8, 5)).eval().requires_grad_(False)
+    weights = network[-1].weight.clone()
+    network[-1].weight.zero_()
+    image = x.clone()
+    image[:, :, 40:43, 20:23] = 3
+    counted = Counted(network)
+    nearby = Nearby(counted, x)
+    nearby(image)
+    counted.macs = 0
+    nearby(image)
+    assert counted.macs == 64 * 64 * 8 * (27 + 72)  # asked once, and run as a whole
+    network[-1].weight.copy_(weights)
+    torch.testing.assert_close(Nearby(counted, x)(image), network(image), rtol=1e-6, atol=1e-7)
+
+
+def test_another_size_is_another_question() -> None:
+    torch.manual_seed(0)
+    layers = [nn.Conv2d(3, 8, 3, padding=1), nn.ReLU(), nn.AdaptiveAvgPool2d(32), nn.Conv2d(8, 8, 3, padding=1)]
+    network = nn.Sequential(*layers, nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten()).requires_grad_(False)
+    for side in (32, 64):  # the pool does nothing to the first
+        x = torch.randn(1, 3, side, side)
+        image = x.clone()
+        image[:, :, 9:12, 9:12] = 3
+        torch.testing.assert_close(Nearby(network, x)(image), network(image), rtol=1e-5, atol=1e-7)

@@ -164,3 +164,12 @@ def test_a_box_beyond_the_picture_is_a_sentence(box) -> None:
         box.pixels(300, 200)
     with pytest.raises(Refusal):
         Preprocessing(256, 224, "bilinear", *PLAIN).crop_of(coordinates(300, 200), box)
+
+
+@pytest.mark.parametrize("name", ["efficientnet_lite0", "cifar_resnet20", "resnet50"])
+def test_a_picture_comes_back_as_it_went_in(name: str) -> None:
+    preprocessing = REGISTRY[name].preprocessing
+    levels = np.arange(256, dtype=np.uint8).reshape(16, 16, 1).repeat(3, axis=2)
+    levels[..., 1], levels[..., 2] = levels[::-1, :, 1], levels[:, ::-1, 2]
+    back = preprocessing.picture_of(preprocessing.tensor(Image.fromarray(levels)))
+    np.testing.assert_array_equal(np.asarray(back), levels)

@@ -22,8 +22,9 @@ from explorer.models.observe import watching
 _WORTH = 0.05  # of the cost of a pass: what must be spared
 _MOVED = 50  # multiply-accumulates that take about as long as it takes to write and read a number
 
-_CLOSE = 0.01  # of what the squares change: what single precision and another order of sums may differ by
-_ROUNDING = 1e-5  # of the largest logit
+_CLOSE = 1e-3  # of what a square changes: what another order of sums may make of it
+_ROUNDING = 1e-7  # of the largest logit
+_TOLD = 1e-5  # of the largest logit: where less is changed, nothing can be told
 
 Span = tuple[int, int]  # along one axis: the first, and the one behind the last
 Square = tuple[Span, Span]  # along rows and columns
@@ -112,14 +113,21 @@ class Nearby(nn.Module):
             for sights in {layer.sights for layer in self._layers}
         }
         worth = [layer for layer in self._layers if layer.spared(sizes[layer.sights]) > _WORTH]
-        for layer in sorted(worth, key=lambda layer: -layer.spared(sizes[layer.sights])):
-            if self._sound(layer):
-                return self._through(layer, images, squares)
+        try:
+            for layer in sorted(worth, key=lambda layer: -layer.spared(sizes[layer.sights])):
+                if self._sound(layer):
+                    return self._through(layer, images, squares)
+        except _UnfitError:
+            self._layers = []
         logits: Tensor = self.network(images)
         return logits
 
     def _through(self, layer: Layer, images: Tensor, squares: list[Square]) -> Tensor:
-        """By patches as far as this layer, and on from there."""
+        """By patches as far as this layer, and on from there.
+
+        Raises:
+            _UnfitError: patches of this size do not go through.
+        """
         if layer.name not in self._maps:
             self._maps[layer.name] = until(self.network, layer.name, self._x)
         spans = [tuple(zip(layer.sights, square, strict=True)) for square in squares]
@@ -133,7 +141,12 @@ class Nearby(nn.Module):
             image[:, *map(_cells, corner, size, (sight.stride for sight in layer.sights))]
             for image, corner in zip(images, starts, strict=True)
         ]
-        found = until(self.network, layer.name, _last(torch.stack(patches)))
+        try:
+            found = until(self.network, layer.name, _last(torch.stack(patches)))
+        except Exception as error:  # a network of others may fail in any way
+            raise _UnfitError from error
+        if list(found.shape[2:]) != size:
+            raise _UnfitError
         maps = _last(self._maps[layer.name].repeat(len(images), 1, 1, 1))
         for whole, part, one, corner in zip(maps, found, spans, starts, strict=True):
             units = [sight.changed(span) for sight, span in one]
@@ -144,25 +157,34 @@ class Nearby(nn.Module):
         return logits
 
     def _sound(self, layer: Layer) -> bool:
-        """Whether it comes to the same for squares in two corners and in the middle."""
+        """Whether it comes to the same for each of a few squares.
+
+        Raises:
+            _UnfitError: these change too little to tell; with other weights they may.
+        """
         known = _SOUND.setdefault(self.network, {})
         key = layer.name, self._x.shape
         if key not in known:
-            height, width = self._x.shape[2:]
-            side = max(1, min(height, width) // 8)
-            images = self._x.repeat(3, 1, 1, 1)
-            for image, part in zip(images, (0.0, 0.5, 1.0), strict=True):
-                top, left = round(part * (height - side)), round(part * (width - side))
-                image[:, top : top + side, left : left + side] += 1
+            squares = _tried(self._x.shape[2], self._x.shape[3])
+            images = self._x.repeat(len(squares), 1, 1, 1)
+            for image, ((top, bottom), (left, right)) in zip(images, squares, strict=True):
+                image[:, top:bottom, left:right] += 1
+            expected, picture = self.network(images), self.network(self._x)
+            changed = (expected - picture).abs().amax(1)
+            largest = expected.abs().max()
+            if not changed.min() > _TOLD * largest:
+                raise _UnfitError
             try:
-                found = self._through(layer, images, list(_squares((images != self._x).any(1))))
+                off = (self._through(layer, images, squares) - expected).abs().amax(1)
             except Exception:  # a network of others may fail in any way
                 known[key] = False
             else:
-                expected, picture = self.network(images), self.network(self._x)
-                off, change = (found - expected).abs().max(), (picture - expected).abs().max()
-                known[key] = bool(off <= _CLOSE * change + _ROUNDING * expected.abs().max())
+                known[key] = bool((off <= _CLOSE * changed + _ROUNDING * largest).all())
         return known[key]
+
+
+class _UnfitError(Exception):
+    """The network is better run as a whole."""
 
 
 # Whether it is depends on the structure alone, as do layers, so that weights may change meanwhile
@@ -178,6 +200,14 @@ def _last(images: Tensor) -> Tensor:
 def _cells(start: int, count: int, stride: int) -> slice:
     """The pixels of so many cells."""
     return slice(start * stride, (start + count) * stride)
+
+
+def _tried(height: int, width: int) -> list[Square]:
+    """Two large squares in corners; small ones at places that are each by a pixel further from a multiple of four."""
+    side, small = max(1, min(height, width) // 8), max(1, min(height, width) // 64)
+    places = [(0, 0, side), (height - side, width - side, side)]
+    places += [(height // 12 * 4 + step, width // 8 * 4 + step, small) for step in range(4)]
+    return [((top, top + each), (left, left + each)) for top, left, each in places]
 
 
 def _squares(changed: Tensor) -> Iterator[Square]:
@@ -196,7 +226,10 @@ def _layers(network: nn.Module, x: Tensor) -> list[Layer]:
     """Those whose units see a part of the picture only."""
     known = _LAYERS.setdefault(network, {})
     if x.shape not in known:
-        known[x.shape] = list(_measured(network, x))
+        try:
+            known[x.shape] = list(_measured(network, x))
+        except Exception:  # a network of others may fail in any way
+            known[x.shape] = []
     return known[x.shape]
 
 
@@ -257,7 +290,9 @@ def _numbers(network: nn.Module, picture: Tensor) -> tuple[dict[str, _Numbers], 
             return
         weight = getattr(module, "weight", None)
         if not any(True for _ in module.children()):
-            cost += output.numel() * (_MOVED + (weight[0].numel() if isinstance(weight, Tensor) else 0))
+            cost += output.numel() * (
+                _MOVED + (weight[0].numel() if isinstance(weight, Tensor) and weight.ndim > 1 else 0)
+            )
         if output.ndim == 4:
             there = ~output[0].isnan().any(0)
             rows, columns = int(there.any(1).sum()), int(there.any(0).sum())

@@ -75,12 +75,18 @@ def gates(network: nn.Module, x: Tensor) -> list[str]:
     returned: dict[Any, list[str]] = {}
     calls: Counter[str] = Counter()
 
-    def see(name: str, output: Any) -> None:
+    def see(name: str, is_leaf: bool, output: Any) -> None:
         calls[name] += 1
-        if isinstance(output, Tensor) and output.grad_fn is not None:
-            returned.setdefault(output.grad_fn, []).append(name)
+        step = output.grad_fn if isinstance(output, Tensor) else None
+        # What hands on what it was given may not be the only one to get it
+        if step is not None and not (is_leaf and step in returned):
+            returned.setdefault(step, []).append(name)
 
-    modules = [(module, partial(see, name)) for name, module in network.named_modules() if name]
+    modules = [
+        (module, partial(see, name, not any(True for _ in module.children())))
+        for name, module in network.named_modules()
+        if name
+    ]
     try:
         with torch.inference_mode(False), torch.enable_grad(), frozen(network), watching(modules):
             steps = _in_order(network(x.clone().requires_grad_().clone()).grad_fn)

@@ -217,6 +217,8 @@ def _lab_title(entry: board.Entry) -> str:
 
 def _ask_lab(number: int) -> None:
     """Let the net of a run be made; Streamlit keeps what a button calls, so this finds the run by its number."""
+    if number >= len(board.entries()):  # taken off a moment before the click
+        return
     entry = board.entries()[number]
     file, recipe, title, data = kept(entry.trial), entry.trial.recipe, _lab_title(entry), entry.data
     if file is not None:
@@ -317,6 +319,8 @@ def _offer_fitting(spec: ResNetSpec, weights: Weights) -> None:
 def _ask_uploaded(spec: ResNetSpec, digest: str, named: str, way: str) -> None:
     """Let the net of the uploaded file be made; Streamlit keeps what a button calls, so this holds no weights."""
     upload = st.session_state["weights_file"]
+    if upload is None:  # taken away a moment before the click
+        return
     data, name = upload.getvalue(), upload.name
     title = f"{name}, {named} classes, {way} colours"
     classes, preprocessing = class_names(spec)[named], preprocessings(spec)[way]

@@ -12,10 +12,10 @@ from torch.nn import functional as F
 
 from explorer.attribution import attribute, checks
 from explorer.attribution.checks import CHECKS, problem
-from explorer.attribution.methods import METHODS
+from explorer.attribution.methods import METHODS, folding
 from explorer.attribution.subject import Map
 from explorer.errors import Refusal
-from explorer.models.checkpoints import Trained
+from explorer.models.checkpoints import REGISTRY, Trained, untrained
 from explorer.models.observe import seeded
 from explorer.spec import Activation
 
@@ -89,6 +89,23 @@ def test_a_map_that_is_no_number_is_refused(monkeypatch: pytest.MonkeyPatch, met
 
     monkeypatch.setattr(checks, "METHODS", dict(METHODS) | {method: replace(METHODS[method], explain=wrong)})
     assert problem(method, ours()) is not None
+
+
+def test_a_deep_net_before_training_bears_smooth_grad() -> None:
+    # Its gradients change by percents as soon as sums are rounded otherwise
+    assert problem("smooth_grad", untrained(REGISTRY["resnet50"])) is None
+
+
+def test_batch_norm_that_is_folded_wrongly_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    right = folding._as_one
+
+    def wrong(conv: Any, norm: Any) -> dict[str, nn.Parameter]:
+        return {name: nn.Parameter(1.1 * values, False) for name, values in right(conv, norm).items()}
+
+    monkeypatch.setattr(folding, "_as_one", wrong)
+    why = problem("smooth_grad", ours())
+    assert why is not None
+    assert "with batch norm in its convolutions the score is" in why
 
 
 class Foreign(nn.Module):

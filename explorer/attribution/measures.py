@@ -180,6 +180,15 @@ def _deleted(subject: Subject, score: Score, start: Tensor, places: Tensor, step
         yield from _shown(subject, score, torch.where(rank < some, start, subject.x)).tolist()
 
 
+def followed(against: int | None) -> str:
+    """What deletion and insertion follow, in words.
+
+    Args:
+        against: the class that the explained one is set against, if any.
+    """
+    return "probability of the class" if against is None else "difference of the logits"
+
+
 def _shown(subject: Subject, score: Score, images: Tensor) -> Tensor:
     """The probability of the class; of two classes the difference of the logits."""
     logits = score.logits(images)

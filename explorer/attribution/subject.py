@@ -187,14 +187,23 @@ def _measured(network: nn.Module, x: Tensor) -> _Cost:
     def add(module: nn.Module, output: Any) -> None:
         nonlocal macs, kept
         if isinstance(output, Tensor):
-            weight = getattr(module, "weight", None)
-            macs += output.numel() * weight[0].numel() if isinstance(weight, Tensor) and weight.ndim > 1 else 0
+            macs += macs_of(module, output)
             kept += 2 * output.numel() * output.element_size()
 
     leaves = (module for module in network.modules() if not any(True for _ in module.children()))
     with torch.no_grad(), watching((module, partial(add, module)) for module in leaves):
         network(x)
     return _Cost(macs, kept)
+
+
+def macs_of(module: nn.Module, output: Tensor) -> int:
+    """Multiply-accumulates of a module that holds no other, by what it returned.
+
+    >>> macs_of(nn.Conv2d(2, 3, 3), torch.zeros(1, 3, 5, 5))  # 75 numbers, each of 3 x 3 x 2
+    1350
+    """
+    weight = getattr(module, "weight", None)
+    return output.numel() * weight[0].numel() if isinstance(weight, Tensor) and weight.ndim > 1 else 0
 
 
 _MEMORY = Path("/proc/meminfo")

@@ -17,7 +17,7 @@ from PIL import Image
 
 from explorer.attribution import METHODS, Attribution
 from explorer.attribution.assess import Measures
-from explorer.attribution.measures import ABOUT
+from explorer.attribution.measures import ABOUT, followed
 from explorer.attribution.subject import BASELINES
 from explorer.models.checkpoints import Checkpoint
 from explorer.models.preprocessing import Box
@@ -255,7 +255,7 @@ def ordered(attribution: Attribution, measures: Measures) -> list[Curves]:
     values = order.curves.drop(columns="part").to_numpy()
     if not np.isfinite(values).all():
         return []
-    quantity = "probability of the class" if attribution.against is None else "difference of the logits"
+    quantity = followed(attribution.against)
     ticks = _ticks(float(values.min()), float(values.max()))
     low, high = ticks[0], ticks[-1]
 

@@ -17,7 +17,7 @@ from explorer.figures.theme import ACCENT, OTHER_COLOUR, SERIES_COLOURS, layout
 _KINDS = {"deletion": ("Deletion", SERIES_COLOURS[1]), "insertion": ("Insertion", SERIES_COLOURS[0])}
 
 
-def order_chart(order: Order, quantity: str = "probability of the class") -> go.Figure:
+def order_chart(order: Order, quantity: str) -> go.Figure:
     """What the score does as pixels go or come: in the order of the map a line, in random ones dots in a band.
 
     The dotted line is the mean of the random orders, the band goes from the lowest to the highest. The legend holds the
@@ -25,7 +25,7 @@ def order_chart(order: Order, quantity: str = "probability of the class") -> go.
 
     Args:
         order: from `explorer.attribution.assess`.
-        quantity: what the curves are of, for the axis; of two classes it is the difference of their logits.
+        quantity: what the curves are of, for the axis, from `explorer.attribution.measures.followed`.
     """
     curves = order.curves
     x = list(curves["part"])

@@ -303,6 +303,7 @@ def test_the_warnings_figures_of_four_photos_come_out_again() -> None:
     assert same.loc["grad_cam"].max() < 0.6
     for method in ("guided_backprop", "deconvolution"):
         assert f"correlated at {same.loc[method].mean():.2f} over four photos" in (METHODS[method].warning or "")
+    assert f"where Grad-CAM had {same.loc['grad_cam'].mean():.2f}," in (METHODS["guided_backprop"].warning or "")
     assert all(table["problem"].isna().all() and (table["least"] <= table["same"]).all() for table in tables)
 
 

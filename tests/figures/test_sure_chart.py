@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from explorer.attribution import Attribution
-from explorer.attribution.measures import Order
+from explorer.attribution.measures import Order, followed
 from explorer.figures.overlay import Look, painted
 from explorer.figures.sure import drawn_chart, drawn_pictures, order_chart
 
@@ -45,7 +45,7 @@ def lines(figure: go.Figure) -> dict[str, Any]:
 
 
 def test_each_order_is_a_line_with_its_area_in_the_legend() -> None:
-    found = lines(order_chart(ORDER))
+    found = lines(order_chart(ORDER, followed(None)))
     assert {name: (list(line.x), list(line.y)) for name, line in found.items()} == {
         "Deletion, area 0.275": ([0, 0.5, 1], [0.9, 0.1, 0]),
         "Deletion at random, area 0.475": ([0, 0.5, 1], [0.9, 0.5, 0]),
@@ -60,7 +60,7 @@ def test_each_order_is_a_line_with_its_area_in_the_legend() -> None:
 
 
 def test_the_band_goes_from_the_lowest_random_order_to_the_highest() -> None:
-    deletion, insertion = (line for line in order_chart(ORDER).data if line.fill == "toself")
+    deletion, insertion = (line for line in order_chart(ORDER, followed(None)).data if line.fill == "toself")
     assert list(zip(deletion.x, deletion.y, strict=True)) == [
         (0, 0.9),
         (0.5, 0.6),
@@ -75,9 +75,9 @@ def test_the_band_goes_from_the_lowest_random_order_to_the_highest() -> None:
 
 
 def test_the_axis_says_what_falls_and_rises() -> None:
-    figure = order_chart(ORDER)
+    figure = order_chart(ORDER, followed(None))
     assert figure.layout.yaxis.title.text == "probability of the class"
-    assert order_chart(ORDER, "difference of logits").layout.yaxis.title.text == "difference of logits"
+    assert order_chart(ORDER, followed(3)).layout.yaxis.title.text == "difference of the logits"
     json.loads(figure.to_json())
 
 

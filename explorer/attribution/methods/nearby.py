@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from explorer.attribution.methods.parting import Rest, gates, until
+from explorer.attribution.subject import macs_of
 from explorer.models.observe import watching
 
 _WORTH = 0.05  # of the cost of a pass: what must be spared
@@ -288,11 +289,8 @@ def _numbers(network: nn.Module, picture: Tensor) -> tuple[dict[str, _Numbers], 
         nonlocal cost
         if not isinstance(output, Tensor):
             return
-        weight = getattr(module, "weight", None)
         if not any(True for _ in module.children()):
-            cost += output.numel() * (
-                _MOVED + (weight[0].numel() if isinstance(weight, Tensor) and weight.ndim > 1 else 0)
-            )
+            cost += _MOVED * output.numel() + macs_of(module, output)
         if output.ndim == 4:
             there = ~output[0].isnan().any(0)
             rows, columns = int(there.any(1).sum()), int(there.any(0).sum())

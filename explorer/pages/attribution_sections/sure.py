@@ -6,7 +6,7 @@ import streamlit as st
 
 from explorer.attribution import METHODS, Attribution
 from explorer.attribution.assess import Measures, assess
-from explorer.attribution.measures import ABOUT
+from explorer.attribution.measures import ABOUT, followed
 from explorer.attribution.subject import BASELINES, Baseline
 from explorer.export.tables import csv
 from explorer.figures.attribution import attribution_chart
@@ -93,7 +93,7 @@ def _measured(found: Attribution, measured: Measures) -> None:
         help=_help("insertion"),
     )
     st.plotly_chart(
-        order_chart(order, "probability of the class" if found.against is None else "difference of the logits"),
+        order_chart(order, followed(found.against)),
         key="order",
         config=config("deletion_insertion"),
         alt="What becomes of the class as pixels go or come in the order of the map, and in random order",
